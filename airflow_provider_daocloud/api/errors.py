@@ -1,0 +1,160 @@
+"""Everything that can go wrong with DaoCloud, in one tree.
+
+::
+
+    DaoCloudError
+    ├── InputError               a bad argument; nothing was sent (also a ValueError)
+    ├── CallError                one call did not give what it should have
+    │   ├── AuthenticationError  401: the token is wrong, expired or not allowed this
+    │   ├── RefusedError         another 4xx: DaoCloud will not do this
+    │   ├── NotFoundError        404: no such thing (or not this token's)
+    │   ├── RateLimitedError     429, or the 403 of a spent hourly limit
+    │   ├── ServerFaultError     5xx
+    │   ├── ProtocolError        an answer that is not what the API promises
+    │   ├── UnreachableError     no answer; where it matters, the request surely never arrived
+    │   └── OutcomeUnknownError  a POST that may or may not have arrived
+    └── WaitError                a wait ended without success
+        ├── ActionFailedError    DaoCloud says that the action FAILED
+        ├── BuildFailedError     DaoCloud says that the build failed
+        ├── CouldNotFindOutError DaoCloud could not be read for too long
+        └── WaitTimeoutError     waited as long as was asked, and it still goes on
+
+Errors carry DaoCloud's own ``error_id`` and ``message``, and never the token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class DaoCloudError(Exception):
+    """Base of all errors of this package."""
+
+
+class InputError(DaoCloudError, ValueError):
+    """An argument is unusable. Nothing was sent.
+
+    :param field: the name of the argument.
+    :param problem: what is wrong with it, and the remedy.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.field, self.problem)
+
+
+class CallError(DaoCloudError):
+    """One call did not give what it should have.
+
+    :param call: the call, as ``GET /v1/apps/<id>``: method and path, no host and no token.
+    :param problem: what happened, in words.
+    :param status: the HTTP status, or None if there was no answer.
+    :param error_id: DaoCloud's ``error_id``, if it sent one.
+    :param message: DaoCloud's ``message``, if it sent one.
+    :param retry_at: when to ask again, in seconds since the epoch by our clock, if the answer said
+        so (the limit's reset, or Retry-After).
+    """
+
+    def __init__(
+        self,
+        call: str,
+        problem: str,
+        *,
+        status: int | None = None,
+        error_id: str | None = None,
+        message: str | None = None,
+        retry_at: float | None = None,
+    ) -> None:
+        text = f"{call}: {problem}"
+        if message:
+            text += f" DaoCloud says: {message}"
+        if error_id:
+            text += f" (error_id {error_id})"
+        super().__init__(text)
+        self.call = call
+        self.problem = problem
+        self.status = status
+        self.error_id = error_id
+        self.message = message
+        self.retry_at = retry_at
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions travel between Airflow's processes; keyword arguments need this to survive it.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class AuthenticationError(CallError):
+    """401: the access token is wrong or expired, or the call is beyond what it allows."""
+
+
+class RefusedError(CallError):
+    """DaoCloud refuses the call (a 4xx that is no other error here), and would do so again."""
+
+
+class NotFoundError(CallError):
+    """404: there is no such thing, or not for this token."""
+
+
+class RateLimitedError(CallError):
+    """The limit of calls is spent: 429, or a 403 with no calls remaining. Nothing was done.
+
+    ``retry_at`` says when the limit resets, where the answer said so.
+    """
+
+
+class ServerFaultError(CallError):
+    """5xx: DaoCloud, or a proxy before it, failed. For a POST see OutcomeUnknownError."""
+
+
+class ProtocolError(CallError):
+    """The answer is not what the API promises: HTML, truncated JSON, a missing field."""
+
+
+class UnreachableError(CallError):
+    """No answer. A POST gets this error only if its request surely never arrived."""
+
+
+class OutcomeUnknownError(CallError):
+    """A POST that may or may not have arrived: it must not be repeated blindly."""
+
+
+class WaitError(DaoCloudError):
+    """A wait ended without success.
+
+    :param text: what was waited for and how it ended.
+    :param observed: the last seen state of the thing, as JSON-safe data.
+    """
+
+    def __init__(self, text: str, observed: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.observed = observed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.observed)
+
+
+class ActionFailedError(WaitError):
+    """DaoCloud says that the action FAILED."""
+
+
+class BuildFailedError(WaitError):
+    """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
+
+
+class CouldNotFindOutError(WaitError):
+    """DaoCloud could not be read for too long. What was waited for may well have succeeded."""
+
+
+class WaitTimeoutError(WaitError):
+    """Waited as long as was asked, and it still goes on."""
+
+
+def _rebuild(cls: type[CallError], args: tuple[Any, ...], state: dict[str, Any]) -> CallError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error

@@ -1,0 +1,82 @@
+"""What is retried, when, and for how long: pure, and the same for both clients.
+
+A GET is repeated on every fault that can pass. A POST is repeated only if it surely never acted:
+its request never left (`UnreachableError`), or DaoCloud definitely refused it
+(`RateLimitedError`). A POST of unknown outcome is never repeated here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_daocloud.api.errors import (
+    CallError,
+    RateLimitedError,
+    ServerFaultError,
+    UnreachableError,
+)
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+
+# How long one call may be retried, in seconds, waiting for the limit's reset included.
+DEFAULT_PATIENCE = 60.0
+
+
+def can_pass(error: BaseException) -> bool:
+    """Whether the same call may succeed later, and has surely not acted now."""
+    # A POST whose outcome is unknown has an error class of its own, which is not here.
+    return isinstance(error, (RateLimitedError, UnreachableError, ServerFaultError))
+
+
+def delay(
+    attempt: int,
+    error: BaseException,
+    *,
+    now: float,
+    jitter: Callable[[], float] = random.random,
+) -> float:
+    """Return the seconds to wait before the next attempt.
+
+    :param attempt: how many attempts there were (1 after the first).
+    :param error: how the last one ended; if the server said when to come back, that is kept.
+    :param now: seconds since the epoch by our clock.
+    :param jitter: a random number in [0, 1), so that many clients do not come back as one.
+    """
+    if isinstance(error, CallError) and error.retry_at is not None:
+        return max(error.retry_at - now, 0.0) + 0.1 + jitter()
+    grown = min(FIRST_DELAY * 2.0 ** min(attempt - 1, 16), LONGEST_DELAY)
+    return grown * (0.5 + 0.5 * jitter())
+
+
+def tenacity_options(
+    *,
+    patience: float,
+    clock: Callable[[], float],
+    jitter: Callable[[], float] = random.random,
+) -> dict[str, Any]:
+    """Return the arguments for tenacity's ``Retrying`` and ``AsyncRetrying``.
+
+    :param patience: seconds that the call may take in all; a wait that would end later is not
+        begun, and the last error is raised at once.
+    :param clock: seconds since the epoch.
+    """
+    from tenacity import RetryCallState, retry_if_exception
+
+    began = clock()
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return delay(state.attempt_number, error or Exception(), now=clock(), jitter=jitter)
+
+    def stop(state: RetryCallState) -> bool:
+        return clock() - began + state.upcoming_sleep > patience
+
+    return {
+        "retry": retry_if_exception(can_pass),
+        "wait": wait,
+        "stop": stop,
+        "reraise": True,
+    }

@@ -1,0 +1,375 @@
+"""The DaoCloud Open API v1 as pure functions: build each request, interpret each answer.
+
+A `Call` is one request, with the way to read its answer. Clients send it and hand the `Answer` to
+`interpret`, which returns the promised object or raises one of `errors`: nothing else. There is
+no I/O here and no clock.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_daocloud.api.errors import (
+    AuthenticationError,
+    CallError,
+    InputError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ProtocolError,
+    RateLimitedError,
+    RefusedError,
+    ServerFaultError,
+)
+from airflow_provider_daocloud.api.models import Action, App, BuildFlow, ShapeError
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+APP_ACTIONS = ("start", "stop", "restart")
+
+# The limit is by the hour, so a reset further away than this is a broken clock or header.
+LONGEST_RESET = 3660.0
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request to DaoCloud, and how to read its answer."""
+
+    name: str
+    method: str
+    path: str
+    parse: Callable[[Any], T] = field(repr=False, compare=False)
+    body: Mapping[str, str] | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether the call changes something, so that sending it twice would do it twice."""
+        return self.method != "GET"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, as any client can give it. Header names in any letter case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value, or None."""
+        for key, value in self.headers.items():
+            if key.lower() == name:
+                return value
+        return None
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """What an answer says of the hourly limit of its token.
+
+    ``resets_in`` is in seconds from the moment of the answer, by the server's own clock.
+    """
+
+    limit: int | None
+    remaining: int | None
+    resets_in: float | None
+
+
+# --- the calls ----------------------------------------------------------------------------------
+
+
+def list_build_flows() -> Call[tuple[BuildFlow, ...]]:
+    """``GET /v1/build-flows``: all build flows that the token can see."""
+    return Call("list_build_flows", "GET", "/build-flows", _list("build_flows", BuildFlow.parse))
+
+
+def get_build_flow(build_flow_id: str) -> Call[BuildFlow]:
+    """``GET /v1/build-flows/{id}``: one build flow."""
+    path = f"/build-flows/{segment('build_flow_id', build_flow_id)}"
+    return Call("get_build_flow", "GET", path, _object(BuildFlow.parse))
+
+
+def list_apps() -> Call[tuple[App, ...]]:
+    """``GET /v1/apps``: all apps that the token can see, without their ``config``."""
+    # The answer's key is singular. The plural is taken too: a later revision may well mend it.
+    return Call("list_apps", "GET", "/apps", _list("app", App.parse, or_key="apps"))
+
+
+def get_app(app_id: str) -> Call[App]:
+    """``GET /v1/apps/{id}``: one app, with its ``config``."""
+    return Call("get_app", "GET", f"/apps/{segment('app_id', app_id)}", _object(App.parse))
+
+
+def act_on_app(app_id: str, action: str) -> Call[str]:
+    """``POST /v1/apps/{id}/actions/start``, ``stop`` or ``restart``: returns the action id."""
+    if action not in APP_ACTIONS:
+        raise InputError("action", f"must be one of {', '.join(APP_ACTIONS)}, not {action!r}.")
+    path = f"/apps/{segment('app_id', app_id)}/actions/{action}"
+    return Call(f"{action}_app", "POST", path, _action_id)
+
+
+def redeploy_app(app_id: str, release_name: str) -> Call[str]:
+    """``POST /v1/apps/{id}/actions/redeploy``: returns the action id."""
+    path = f"/apps/{segment('app_id', app_id)}/actions/redeploy"
+    body = {"release_name": checked("release_name", release_name)}
+    return Call("redeploy_app", "POST", path, _action_id, body)
+
+
+def get_action(app_id: str, action_id: str) -> Call[Action]:
+    """``GET /v1/apps/{id}/actions/{action_id}``: one action."""
+    path = f"/apps/{segment('app_id', app_id)}/actions/{segment('action_id', action_id)}"
+    return Call("get_action", "GET", path, _object(Action.parse))
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def checked(field: str, value: object) -> str:
+    """Return ``value`` if it can name something at DaoCloud.
+
+    :param field: the argument's name, for the error.
+    :param value: what the user gave, after rendering.
+    :raises InputError: it is no string, empty, an unrendered or empty template, or has white space.
+    """
+    if not isinstance(value, str):
+        raise InputError(field, f"must be a string, not {type(value).__name__}.")
+    if not value.strip():
+        raise InputError(field, "is empty. Give the value, or a template that renders to one.")
+    if "{{" in value or "{%" in value:
+        raise InputError(
+            field, f"{value!r} is a template that was not rendered. Is the field a template field?"
+        )
+    if value == "None":
+        raise InputError(
+            field, "a template rendered to None. Does the task that it pulls from return a value?"
+        )
+    if re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", value):
+        raise InputError(field, f"{value!r} has white space or control characters in it.")
+    return value
+
+
+def segment(field: str, value: object) -> str:
+    """Return an id percent-encoded, to be one segment of a path and never more than one.
+
+    :param field: the argument's name, for the error.
+    :param value: the id.
+    :raises InputError: as `checked`, and for whatever would lead elsewhere: ``/``, ``\\``, ``..``.
+    """
+    text = checked(field, value)
+    if text in (".", "..") or "/" in text or "\\" in text:
+        raise InputError(field, f"{text!r} is not an id: give the id alone, not a path.")
+    return quote(text, safe="")
+
+
+# --- the answers --------------------------------------------------------------------------------
+
+
+def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") -> T:
+    """Return what the call promises, or raise why it did not come.
+
+    :param call: what was asked.
+    :param answer: what came back.
+    :param now: seconds since the epoch by our clock, to say when to ask again.
+    :param secret: the token; struck out of whatever an error quotes from the answer.
+    :raises CallError: the most specific one for the status or the body.
+    """
+    if 200 <= answer.status < 300:
+        try:
+            return call.parse(_json(answer.body))
+        except ShapeError as e:
+            problem = f"{e} in the answer (HTTP {answer.status}): {_excerpt(answer.body, secret)}"
+            raise ProtocolError(str(call), problem, status=answer.status) from None
+    raise _failure(call, answer, now, secret)
+
+
+def rate_limit(answer: Answer, *, now: float) -> RateLimit:
+    """Read the ``X-RateLimit-*`` headers of an answer, each None where absent or unreadable.
+
+    :param answer: any answer of DaoCloud.
+    :param now: seconds since the epoch by our clock, used only if the answer has no ``Date``.
+    """
+    reset = _finite(answer.header("x-ratelimit-reset"))
+    resets_in = None
+    if reset is not None:
+        resets_in = min(max(reset - _server_time(answer, now), 0.0), LONGEST_RESET)
+    return RateLimit(
+        limit=_count(answer.header("x-ratelimit-limit")),
+        remaining=_count(answer.header("x-ratelimit-remaining")),
+        resets_in=resets_in,
+    )
+
+
+def _failure(call: Call[Any], answer: Answer, now: float, secret: str) -> CallError:
+    status = answer.status
+    kind: type[CallError]
+    retry_at: float | None = None
+    if status == 401:
+        kind = AuthenticationError
+        problem = "the access token is wrong or expired, or is not allowed this call (HTTP 401)."
+    elif status == 404:
+        kind, problem = NotFoundError, "there is no such thing for this token (HTTP 404)."
+    elif status == 429 or (status == 403 and rate_limit(answer, now=now).remaining == 0):
+        kind, problem = RateLimitedError, f"the limit of calls is spent (HTTP {status})."
+        retry_at = _retry_at(answer, now)
+    elif status >= 500 or status in (408, 425):
+        # 408 and 425 come from proxies, and say as little as a 5xx of what has happened behind.
+        retry_at = _retry_at(answer, now)
+        if call.acts:
+            kind = OutcomeUnknownError
+            problem = f"the server failed (HTTP {status}); the action may have been taken."
+        else:
+            kind, problem = ServerFaultError, f"the server failed (HTTP {status})."
+    elif 300 <= status < 400:
+        kind = RefusedError
+        problem = (
+            f"the server redirects to {_origin(answer.header('location'))} (HTTP {status}); the "
+            "token is not sent there. Give the connection the host that answers itself."
+        )
+    elif status < 300:
+        kind, problem = ProtocolError, f"unexpected answer (HTTP {status})."
+    else:
+        kind, problem = RefusedError, f"DaoCloud refuses the call (HTTP {status})."
+    error_id, message = _error_body(answer.body, secret)
+    return kind(
+        str(call), problem, status=status, error_id=error_id, message=message, retry_at=retry_at
+    )
+
+
+def _retry_at(answer: Answer, now: float) -> float | None:
+    """When to ask again, by our clock: Retry-After, or else the limit's reset if it is spent."""
+    after = answer.header("retry-after")
+    seconds = _finite(after)
+    if after is not None and seconds is None:
+        try:
+            moment = parsedate_to_datetime(after).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            pass
+        else:
+            seconds = moment - _server_time(answer, now)
+    if seconds is None:
+        known = rate_limit(answer, now=now)
+        if known.remaining not in (0, None):
+            return None
+        seconds = known.resets_in
+    return None if seconds is None else now + min(max(seconds, 0.0), LONGEST_RESET)
+
+
+def _server_time(answer: Answer, now: float) -> float:
+    # Reset is the server's clock; its Date header translates it, whatever our clock says.
+    try:
+        return parsedate_to_datetime(answer.header("date") or "").timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return now
+
+
+def _error_body(body: bytes, secret: str) -> tuple[str | None, str | None]:
+    """Return DaoCloud's error_id and message, or for another body its first bytes as message."""
+    try:
+        data = _json(body)
+    except ShapeError:
+        return None, _excerpt(body, secret) if body.strip() else None
+    if not isinstance(data, Mapping):
+        return None, _excerpt(body, secret)
+    error_id, message = (_struck(data.get(key), secret) for key in ("error_id", "message"))
+    return error_id, message
+
+
+def _struck(value: object, secret: str) -> str | None:
+    if value is None or value == "":
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = text.encode(errors="replace").decode()
+    return (text.replace(secret, "***") if secret else text)[:500]
+
+
+def _json(body: bytes) -> Any:
+    if not body.strip():
+        raise ShapeError("nothing")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # ValueError: broken JSON, broken UTF-8, endless digits
+        raise ShapeError("no JSON") from None
+
+
+def _excerpt(body: bytes, secret: str, length: int = 200) -> str:
+    text = body.decode(errors="replace")
+    # Struck before it is cut, or half a token could be left at the end.
+    if secret:
+        text = text.replace(secret, "***")
+    text = " ".join(text[: length + 1].split())
+    return repr(text[:length]) + ("…" if len(text) > length else "")
+
+
+def _origin(location: str | None) -> str:
+    # A location can carry anything in its path and query; where it leads is enough.
+    try:
+        parts = urlsplit(location or "")
+        where = parts.hostname
+    except ValueError:
+        return "somewhere unreadable"
+    return f"{parts.scheme or 'https'}://{where}" if where else "another path"
+
+
+def _finite(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _count(text: str | None) -> int | None:
+    number = _finite(text)
+    return None if number is None else int(number)
+
+
+def _object(parse: Callable[[Mapping[str, Any]], T]) -> Callable[[Any], T]:
+    def read(data: Any) -> T:
+        if not isinstance(data, Mapping):
+            raise ShapeError(f"a {type(data).__name__} instead of an object")
+        return parse(data)
+
+    return read
+
+
+def _list(
+    key: str, parse: Callable[[Mapping[str, Any]], Item], or_key: str | None = None
+) -> Callable[[Any], tuple[Item, ...]]:
+    def read(data: Any) -> tuple[Item, ...]:
+        if not isinstance(data, Mapping):
+            raise ShapeError(f"a {type(data).__name__} instead of an object")
+        found = key if key in data or or_key is None else or_key
+        items = data.get(found, ...)
+        if items is None:  # some servers write an empty list as null
+            return ()
+        if not isinstance(items, list):
+            raise ShapeError(f"no list {key!r}")
+        read_item = _object(parse)
+        return tuple(read_item(item) for item in items)
+
+    return read
+
+
+def _action_id(data: Any) -> str:
+    if isinstance(data, Mapping):
+        action_id = data.get("action_id")
+        if isinstance(action_id, int) and not isinstance(action_id, bool):
+            action_id = str(action_id)
+        if isinstance(action_id, str):
+            try:
+                segment("action_id", action_id)
+            except InputError:
+                pass
+            else:
+                return action_id
+    raise ShapeError("no usable 'action_id'")

@@ -1,0 +1,84 @@
+"""What the operators and sensors raise: the package's errors, in the classes that Airflow knows.
+
+- What no retry can mend (a wrong token, an unknown app, a bad argument) is an
+  ``AirflowFailException``: Airflow does not retry it.
+- What DaoCloud says has failed, and a time-out, are also an ``AirflowException``.
+- *Could not find out* stays what it is: neither a failure of the remote thing nor a time-out, and
+  ``soft_fail`` must not turn it into a skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_daocloud.api.errors import (
+    ActionFailedError,
+    BuildFailedError,
+    CouldNotFindOutError,
+    DaoCloudError,
+    WaitError,
+    WaitTimeoutError,
+)
+from airflow_provider_daocloud.waits import Outcome, is_fatal
+
+
+class DaoCloudActionFailed(ActionFailedError, AirflowException):
+    """DaoCloud says that the action FAILED; the text has DaoCloud's message."""
+
+
+class DaoCloudBuildFailed(BuildFailedError, AirflowException):
+    """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
+
+
+class DaoCloudWaitTimeout(WaitTimeoutError, AirflowException):
+    """Waited as long as was asked, and it still goes on."""
+
+
+_AIRFLOW_CLASS: dict[type[WaitError], type[WaitError]] = {
+    ActionFailedError: DaoCloudActionFailed,
+    BuildFailedError: DaoCloudBuildFailed,
+    WaitTimeoutError: DaoCloudWaitTimeout,
+}
+
+
+def airflow_error(error: DaoCloudError) -> Exception:
+    """Return the exception that a task should end with.
+
+    :param error: an error of ``api.errors``.
+    """
+    if is_fatal(error):
+        return AirflowFailException(str(error))
+    if isinstance(error, WaitError):
+        return _AIRFLOW_CLASS.get(type(error), type(error))(str(error), error.observed)
+    return error
+
+
+def outcome_error(outcome: Outcome, failure: type[WaitError]) -> Exception:
+    """Return the exception for a wait that ended without success, wherever it ran.
+
+    :param outcome: how it ended.
+    :param failure: the wait's own class of failure.
+    """
+    if outcome.kind == "fatal":
+        return AirflowFailException(outcome.message)
+    kind: type[WaitError] = {
+        "failed": failure,
+        "timeout": WaitTimeoutError,
+        "unknown": CouldNotFindOutError,
+    }[outcome.kind]
+    return airflow_error(kind(outcome.message, outcome.result))
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Turn the package's errors into those of Airflow."""
+    try:
+        yield
+    except DaoCloudError as e:
+        mapped = airflow_error(e)
+        if mapped is e:
+            raise
+        raise mapped from e

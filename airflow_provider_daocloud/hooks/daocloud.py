@@ -1,0 +1,203 @@
+"""`DaoCloudHook`: an Airflow Connection turned into calls of the DaoCloud Open API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseHook
+
+from airflow_provider_daocloud import provider_info, waits
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.errors import AuthenticationError, DaoCloudError
+from airflow_provider_daocloud.hooks.connection import endpoint_of
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud.api.client import DaoCloudClient
+    from airflow_provider_daocloud.api.models import Action, App, BuildFlow
+    from airflow_provider_daocloud.api.protocol import Call
+
+T = TypeVar("T")
+
+
+class DaoCloudHook(BaseHook):
+    """Talks to DaoCloud with the access token of an Airflow Connection.
+
+    Every method stands for one call of the Open API. Reading is retried on faults that pass; an
+    action is sent again only if it surely never arrived or was definitely refused.
+
+    All methods raise an error of ``airflow_provider_daocloud.api.errors``, and never show the
+    token.
+
+    :param daocloud_conn_id: the id of a Connection of type ``daocloud``.
+    """
+
+    conn_name_attr = "daocloud_conn_id"
+    default_conn_name = "daocloud_default"
+    conn_type = provider_info.CONNECTION_TYPE
+    hook_name = "DaoCloud"
+
+    def __init__(self, daocloud_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.daocloud_conn_id = daocloud_conn_id
+        self._client: DaoCloudClient | None = None
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's own fields, for Airflow before 3.2 (later lines read provider info)."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from wtforms import BooleanField, StringField
+
+        widgets: dict[str, Any] = {}
+        for name, (kind, label, text) in provider_info.EXTRA_FIELDS.items():
+            if kind == "boolean":
+                widgets[name] = BooleanField(label, description=text)
+            else:
+                # Numbers are text here too: an IntegerField would refuse 2.5 and an empty box.
+                widgets[name] = StringField(label, description=text, widget=BS3TextFieldWidget())
+        return widgets
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels and placeholders, for Airflow before 3.2."""
+        return provider_info.UI_FIELD_BEHAVIOUR
+
+    def get_conn(self) -> DaoCloudClient:
+        """Return the client for the connection; made once, and nothing is sent.
+
+        :raises InputError: a field of the connection is missing or unusable.
+        """
+        if self._client is None:
+            from airflow_provider_daocloud.api.client import DaoCloudClient
+
+            self._client = DaoCloudClient(endpoint_of(self.get_connection(self.daocloud_conn_id)))
+        return self._client
+
+    def send(self, call: Call[T], *, patience: float | None = None) -> T:
+        """Send any call that ``airflow_provider_daocloud.api.protocol`` builds.
+
+        :param call: the call.
+        :param patience: seconds for which it may be retried; the client's own (60) if not given.
+        """
+        return self.get_conn().send(call, patience=patience)
+
+    def close(self) -> None:
+        """Close the connections to DaoCloud. The hook stays usable."""
+        if self._client is not None:
+            self._client.close()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say whether the connection works, in words that help: ``GET /v1/apps`` and build flows.
+
+        :return: whether it works, and what was seen or what to mend.
+        """
+        try:
+            client = self.get_conn()
+            # A person is waiting at the button.
+            apps = client.send(protocol.list_apps(), patience=5)
+            flows = client.send(protocol.list_build_flows(), patience=5)
+        except AuthenticationError as e:
+            return False, f"DaoCloud refuses the access token. Is it current and whole? {e}"
+        except DaoCloudError as e:
+            return False, str(e)
+        except AirflowException as e:  # for instance: there is no such connection
+            return False, str(e)
+        left = client.rate_limit.remaining if client.rate_limit else None
+        calls = "" if left is None else f" {left} calls are left in this hour."
+        return True, f"Connected. {len(apps)} apps and {len(flows)} build flows are seen.{calls}"
+
+    def list_build_flows(self) -> tuple[BuildFlow, ...]:
+        """``GET /v1/build-flows``: return all build flows that the token can see."""
+        return self.send(protocol.list_build_flows())
+
+    def get_build_flow(self, build_flow_id: str) -> BuildFlow:
+        """``GET /v1/build-flows/{id}``: return one build flow.
+
+        :param build_flow_id: the build flow's id (a uuid), not its name.
+        """
+        return self.send(protocol.get_build_flow(build_flow_id))
+
+    def list_apps(self) -> tuple[App, ...]:
+        """``GET /v1/apps``: return all apps that the token can see, without their ``config``."""
+        return self.send(protocol.list_apps())
+
+    def get_app(self, app_id: str) -> App:
+        """``GET /v1/apps/{id}``: return one app, with its ``config``.
+
+        :param app_id: the app's id (a uuid), not its name.
+        """
+        return self.send(protocol.get_app(app_id))
+
+    def start_app(self, app_id: str) -> str:
+        """``POST /v1/apps/{id}/actions/start``: return the action id.
+
+        :param app_id: the app's id.
+        :raises OutcomeUnknownError: the action may or may not have been taken.
+        """
+        return self.send(protocol.act_on_app(app_id, "start"))
+
+    def stop_app(self, app_id: str) -> str:
+        """``POST /v1/apps/{id}/actions/stop``: return the action id.
+
+        :param app_id: the app's id.
+        :raises OutcomeUnknownError: the action may or may not have been taken.
+        """
+        return self.send(protocol.act_on_app(app_id, "stop"))
+
+    def restart_app(self, app_id: str) -> str:
+        """``POST /v1/apps/{id}/actions/restart``: return the action id.
+
+        :param app_id: the app's id.
+        :raises OutcomeUnknownError: the action may or may not have been taken.
+        """
+        return self.send(protocol.act_on_app(app_id, "restart"))
+
+    def redeploy_app(self, app_id: str, release_name: str) -> str:
+        """``POST /v1/apps/{id}/actions/redeploy``: return the action id.
+
+        :param app_id: the app's id.
+        :param release_name: the release (image tag) to deploy; the current one is allowed.
+        :raises OutcomeUnknownError: the action may or may not have been taken.
+        """
+        return self.send(protocol.redeploy_app(app_id, release_name))
+
+    def get_action(self, app_id: str, action_id: str) -> Action:
+        """``GET /v1/apps/{id}/actions/{action_id}``: return one action.
+
+        :param app_id: the app's id.
+        :param action_id: the action's id, as its POST returned it.
+        """
+        return self.send(protocol.get_action(app_id, action_id))
+
+    def wait_for_action(
+        self,
+        app_id: str,
+        action_id: str,
+        *,
+        timeout: float = 3600.0,
+        poll_interval: float = 10.0,
+        max_outage: float = waits.DEFAULT_MAX_OUTAGE,
+    ) -> Action:
+        """Wait in this thread until an action has succeeded, and return it.
+
+        :param app_id: the app's id.
+        :param action_id: the action's id.
+        :param timeout: seconds until the wait gives up; a last look is taken then.
+        :param poll_interval: the longest time between two looks, in seconds; the first come sooner.
+        :param max_outage: seconds for which DaoCloud may be unreadable.
+        :raises ActionFailedError: DaoCloud says FAILED; the error has its message.
+        :raises CouldNotFindOutError: DaoCloud was unreadable for longer than ``max_outage``.
+        :raises WaitTimeoutError: the time is up and the action still runs.
+        """
+        action: Action = waits.block(
+            waits.ActionWait(app_id, action_id),
+            self.look,
+            timeout=waits.check_seconds("timeout", timeout),
+            poll_interval=waits.check_seconds("poll_interval", poll_interval),
+            max_outage=waits.check_seconds("max_outage", max_outage, zero=True),
+            log=self.log.info,
+        ).seen
+        return action
+
+    def look(self, call: Call[T]) -> T:
+        """Send a call once, with no retry: for a wait, which looks again anyway."""
+        return self.send(call, patience=0.0)

@@ -1,0 +1,152 @@
+"""Operators that act on apps: start, stop, restart and redeploy."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_daocloud import waits
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.exceptions import airflow_errors
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class DaoCloudActOperator(BaseOperator):
+    """Base of the operators that act on an app: post the action, then wait until it succeeded.
+
+    :param app_id: the app's id (templated).
+    :param wait_for_completion: whether to wait. If not, the task returns the action id, for a
+        `DaoCloudActionSensor`.
+    :param poll_interval: the longest time between two looks, in seconds (or a timedelta); the
+        first looks come sooner.
+    :param timeout: seconds (or a timedelta) to wait for the action; a last look is taken then.
+    :param max_outage: seconds (or a timedelta) for which DaoCloud may be unreadable before the
+        task ends as *could not find out*; 0 ends it at the first fault.
+    :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
+    :return: the finished action as JSON-safe data: ``action_id``, ``action_name``, ``state``,
+        ``app_id``, ``start_date``, ``end_date``, ``time_cost_seconds``, ``error_message``. The
+        action id is pushed as XCom ``action_id`` too, as soon as there is one.
+    :raises DaoCloudActionFailed: DaoCloud says FAILED; the error has its message.
+    :raises DaoCloudWaitTimeout: the time is up and the action still runs.
+    :raises CouldNotFindOutError: DaoCloud was unreadable for longer than ``max_outage``.
+    :raises OutcomeUnknownError: nobody can tell whether the action was taken.
+    :raises AirflowFailException: no retry can mend it: a bad argument, a wrong token, no such app.
+    """
+
+    template_fields: Sequence[str] = ("app_id", "daocloud_conn_id")
+    ui_color: ClassVar[str] = "#d8ecff"
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta = 3600.0,
+        max_outage: float | timedelta = waits.DEFAULT_MAX_OUTAGE,
+        daocloud_conn_id: str = DaoCloudHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.app_id = app_id
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = waits.check_seconds("poll_interval", poll_interval)
+        self.timeout = waits.check_seconds("timeout", timeout)
+        self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
+        self.daocloud_conn_id = daocloud_conn_id
+        self._running_action: str | None = None
+        if self.timeout < self.poll_interval:
+            raise InputError("timeout", "is shorter than poll_interval: the wait would never look.")
+
+    @abstractmethod
+    def call(self) -> protocol.Call[str]:
+        """Return the call that posts the action; raises InputError for what cannot be sent."""
+
+    @cached_property
+    def hook(self) -> DaoCloudHook:
+        """The hook of the connection."""
+        return DaoCloudHook(self.daocloud_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any] | str:
+        """Post the action, and wait for it unless told not to."""
+        with airflow_errors():
+            call = self.call()
+            action_id = self.hook.send(call)
+            self.log.info("DaoCloud accepted %s as action %s", call, action_id)
+            context["ti"].xcom_push(key="action_id", value=action_id)
+            if not self.wait_for_completion:
+                return action_id
+            self._running_action = action_id
+            look = waits.block(
+                waits.ActionWait(self.app_id, action_id),
+                self.hook.look,
+                timeout=self.timeout,
+                poll_interval=self.poll_interval,
+                max_outage=self.max_outage,
+                log=self.log.info,
+            )
+            return look.result
+
+    def on_kill(self) -> None:
+        """Say what goes on without us: DaoCloud has no call that cancels an action."""
+        if self._running_action:
+            self.log.warning(
+                "Action %s of app %s goes on at DaoCloud: it cannot be cancelled.",
+                self._running_action,
+                self.app_id,
+            )
+
+
+class DaoCloudAppActionOperator(DaoCloudActOperator):
+    """Start, stop or restart an app, and wait until DaoCloud says that it succeeded.
+
+    ``POST /v1/apps/{app_id}/actions/start``, ``stop`` or ``restart``. See `DaoCloudActOperator`
+    for what is returned and raised.
+
+    :param app_id: the app's id (templated).
+    :param action: ``start``, ``stop`` or ``restart``.
+    """
+
+    def __init__(
+        self, *, app_id: str, action: Literal["start", "stop", "restart"], **kwargs: Any
+    ) -> None:
+        super().__init__(app_id=app_id, **kwargs)
+        if action not in protocol.APP_ACTIONS:
+            raise InputError(
+                "action", f"must be one of {', '.join(protocol.APP_ACTIONS)}, not {action!r}."
+            )
+        self.action = action
+
+    def call(self) -> protocol.Call[str]:
+        """Return the call that posts the action."""
+        return protocol.act_on_app(self.app_id, self.action)
+
+
+class DaoCloudRedeployOperator(DaoCloudActOperator):
+    """Redeploy an app to a release, and wait until DaoCloud says that it succeeded.
+
+    ``POST /v1/apps/{app_id}/actions/redeploy``. Redeploying the current release is normal. See
+    `DaoCloudActOperator` for what is returned and raised.
+
+    :param app_id: the app's id (templated).
+    :param release_name: the release (image tag) to deploy (templated).
+    """
+
+    template_fields: Sequence[str] = (*DaoCloudActOperator.template_fields, "release_name")
+
+    def __init__(self, *, app_id: str, release_name: str, **kwargs: Any) -> None:
+        super().__init__(app_id=app_id, **kwargs)
+        self.release_name = release_name
+
+    def call(self) -> protocol.Call[str]:
+        """Return the call that posts the action."""
+        return protocol.redeploy_app(self.app_id, self.release_name)

@@ -1,0 +1,443 @@
+"""What each wait observes, and when it has succeeded, failed or goes on: pure, and one for all.
+
+A *wait* is a small value that says which call shows the thing and how to judge what is seen.
+Blocking in a worker (`block`), a sensor's poke, and the trigger in the triggerer are ways to run
+the same judgement; a `Tracker` holds what they have in common between two looks. How a wait ended
+is an `Outcome`, JSON-safe, so that it means the same wherever the wait ran.
+
+Three endings without success are never mixed up: *failed* (DaoCloud says so), *unknown* (DaoCloud
+could not be read for too long) and *timeout* (it still goes on).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Protocol, cast
+
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.errors import (
+    ActionFailedError,
+    AuthenticationError,
+    BuildFailedError,
+    CallError,
+    CouldNotFindOutError,
+    DaoCloudError,
+    InputError,
+    NotFoundError,
+    RateLimitedError,
+    RefusedError,
+    WaitError,
+    WaitTimeoutError,
+)
+from airflow_provider_daocloud.api.models import (
+    BUILD_ACTIVE,
+    BUILD_FAILED,
+    Action,
+    ActionState,
+    BuildFlow,
+    BuildStatus,
+)
+
+# Seconds for which DaoCloud may be unreadable before a wait gives up.
+DEFAULT_MAX_OUTAGE = 600.0
+# Seconds in which a 404 for an action is taken for a read replica that lags behind its POST.
+NOT_FOUND_GRACE = 10.0
+# The first looks are this many seconds apart; then the pause grows with the time waited.
+FIRST_INTERVAL = 1.0
+# A pause is at most this part of the time waited so far, so that an end is seen that much late.
+INTERVAL_SHARE = 0.2
+
+Memory = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look showed.
+
+    :param verdict: whether the wait goes on, has succeeded or has failed.
+    :param state: the state that was seen, in DaoCloud's words.
+    :param result: the thing as JSON-safe data.
+    :param problem: why it failed, in words.
+    :param note: something that a person should know, though the wait goes on.
+    :param seen: the object that the call returned.
+    """
+
+    verdict: Literal["ongoing", "succeeded", "failed"]
+    state: str
+    result: dict[str, Any]
+    problem: str = ""
+    note: str = ""
+    seen: Any = field(default=None, repr=False, compare=False)
+
+
+class Wait(Protocol):
+    """What to observe, and how to judge what is seen."""
+
+    kind: ClassVar[str]
+    failure: ClassVar[type[WaitError]]
+
+    def call(self) -> protocol.Call[Any]:
+        """Return the call that shows the thing."""
+
+    def judge(self, seen: Any, memory: Memory) -> Look:
+        """Judge what the call returned. ``memory`` is JSON-safe and lasts as long as the wait."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the wait as JSON-safe data, for `from_dict`."""
+
+
+@dataclass(frozen=True)
+class ActionWait:
+    """Wait until an action has succeeded.
+
+    :param app_id: the app.
+    :param action_id: the action, as its POST returned it.
+    """
+
+    app_id: str
+    action_id: str
+
+    kind: ClassVar[str] = "action"
+    failure: ClassVar[type[WaitError]] = ActionFailedError
+
+    def call(self) -> protocol.Call[Action]:
+        """``GET /v1/apps/{app_id}/actions/{action_id}``."""
+        return protocol.get_action(self.app_id, self.action_id)
+
+    def judge(self, seen: Action, memory: Memory) -> Look:
+        """SUCCESS succeeds, FAILED fails with DaoCloud's message, everything else goes on."""
+        result = seen.as_dict() | {"action_id": self.action_id, "app_id": self.app_id}
+        if seen.state is ActionState.SUCCESS:
+            return Look("succeeded", seen.state_text, result)
+        if seen.state is ActionState.FAILED:
+            said = f"DaoCloud says: {seen.error_message}" if seen.error_message else "no message."
+            return Look("failed", seen.state_text, result, problem=f"FAILED; {said}")
+        return Look("ongoing", seen.state_text, result, note=_unknown(seen.state, seen.state_text))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the wait as JSON-safe data."""
+        return {"kind": self.kind, "app_id": self.app_id, "action_id": self.action_id}
+
+    def __str__(self) -> str:
+        return f"action {self.action_id} of app {self.app_id}"
+
+
+@dataclass(frozen=True)
+class BuildFlowWait:
+    """Wait until a build flow shows a status.
+
+    A flow's status is that of its latest build, which can be yesterday's. With ``not_package_id``
+    the wait is for a *new* build: Success counts only with another package, and any other status
+    only once this wait has seen the flow building, or its status change since the first look.
+
+    :param build_flow_id: the build flow.
+    :param target_statuses: the statuses to wait for.
+    :param not_package_id: the package that the flow had before the build that is waited for.
+    """
+
+    build_flow_id: str
+    target_statuses: tuple[BuildStatus, ...] = (BuildStatus.SUCCESS,)
+    not_package_id: str | None = None
+
+    kind: ClassVar[str] = "build_flow"
+    failure: ClassVar[type[WaitError]] = BuildFailedError
+
+    def call(self) -> protocol.Call[BuildFlow]:
+        """``GET /v1/build-flows/{build_flow_id}``."""
+        return protocol.get_build_flow(self.build_flow_id)
+
+    def judge(self, seen: BuildFlow, memory: Memory) -> Look:
+        """Judge the flow's status; see the class for what a new build means."""
+        now = [seen.status_text, seen.package_id]
+        first = memory.setdefault("first", now)
+        if seen.status in BUILD_ACTIVE or now != first:
+            memory["moved"] = True
+        result = seen.as_dict()
+        fresh, note = True, _unknown(seen.status, seen.status_text)
+        if self.not_package_id is not None:
+            if seen.status is BuildStatus.SUCCESS:
+                fresh = seen.package_id is not None and seen.package_id != self.not_package_id
+            else:
+                fresh = bool(memory.get("moved"))
+            if not fresh:
+                note = f"this is still the build of before (package {seen.package_id})"
+        if fresh and seen.status in self.target_statuses:
+            return Look("succeeded", seen.status_text, result)
+        if fresh and seen.status in BUILD_FAILED:
+            return Look("failed", seen.status_text, result, problem=f"the build is {seen.status}.")
+        return Look("ongoing", seen.status_text or "of no status", result, note=note)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the wait as JSON-safe data."""
+        return {
+            "kind": self.kind,
+            "build_flow_id": self.build_flow_id,
+            "target_statuses": [str(status) for status in self.target_statuses],
+            "not_package_id": self.not_package_id,
+        }
+
+    def __str__(self) -> str:
+        new = "a new build of " if self.not_package_id is not None else ""
+        return f"{new}build flow {self.build_flow_id}"
+
+
+def from_dict(data: Mapping[str, Any]) -> Wait:
+    """Return the wait that ``as_dict`` described. Unknown fields of a later version are ignored.
+
+    :raises InputError: it is of no kind that this version knows.
+    """
+    kind = data.get("kind")
+    if kind == ActionWait.kind:
+        return ActionWait(data["app_id"], data["action_id"])
+    if kind == BuildFlowWait.kind:
+        return BuildFlowWait(
+            data["build_flow_id"],
+            parse_statuses(data.get("target_statuses") or (BuildStatus.SUCCESS,)),
+            data.get("not_package_id"),
+        )
+    raise InputError("wait", f"{kind!r} is no kind of wait that this version of the provider knows.")
+
+
+def parse_statuses(words: str | Iterable[str]) -> tuple[BuildStatus, ...]:
+    """Return build statuses from their words, in any letter case.
+
+    :raises InputError: there is none, or one is not a build status.
+    """
+    names = [words] if isinstance(words, str) else list(words)
+    known = [str(status) for status in BuildStatus if status is not BuildStatus.UNKNOWN]
+    statuses = tuple(BuildStatus.parse(name) for name in names)
+    wrong = [name for name, status in zip(names, statuses, strict=True) if status not in known]
+    if wrong or not statuses:
+        raise InputError(
+            "target_statuses", f"must be of {', '.join(known)}, not {wrong or 'empty'}."
+        )
+    return statuses
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a wait ended: JSON-safe, so that it can be a trigger's event.
+
+    :param kind: *succeeded*, *failed*, *unknown*, *timeout*, or *fatal* (no retry can mend it).
+    :param result: the thing as it was last seen.
+    :param message: what happened, unless it succeeded.
+    """
+
+    kind: Literal["succeeded", "failed", "unknown", "timeout", "fatal"]
+    result: dict[str, Any] | None = None
+    message: str = ""
+
+    KINDS: ClassVar[tuple[str, ...]] = ("succeeded", "failed", "unknown", "timeout", "fatal")
+
+    @classmethod
+    def of_error(cls, error: DaoCloudError) -> Outcome:
+        """Return the outcome that an error stands for."""
+        observed = error.observed if isinstance(error, WaitError) else None
+        if isinstance(error, WaitTimeoutError):
+            return cls("timeout", observed, str(error))
+        if isinstance(error, CouldNotFindOutError):
+            return cls("unknown", observed, str(error))
+        if isinstance(error, WaitError):
+            return cls("failed", observed, str(error))
+        return cls("fatal" if is_fatal(error) else "unknown", observed, str(error))
+
+    def as_event(self) -> dict[str, Any]:
+        """Return the payload of a trigger's event."""
+        return {"outcome": self.kind, "result": self.result, "message": self.message}
+
+    @classmethod
+    def of_event(cls, event: object) -> Outcome:
+        """Read a trigger's event.
+
+        :raises InputError: it is missing, foreign, or of a kind that this version does not know:
+            never taken for success.
+        """
+        if not isinstance(event, Mapping):
+            raise InputError("event", f"the trigger's event is missing or foreign: {event!r:.200}")
+        kind, result, message = (event.get(key) for key in ("outcome", "result", "message"))
+        if kind not in cls.KINDS:
+            raise InputError("event", f"the trigger's event is of an unknown kind: {kind!r:.200}")
+        if not isinstance(result, dict) and (result is not None or kind == "succeeded"):
+            raise InputError("event", f"the trigger's event has no usable result: {result!r:.200}")
+        return cls(kind, result, str(message or ""))
+
+
+def is_fatal(error: DaoCloudError) -> bool:
+    """Whether no retry can mend it: a bad argument, a wrong token, an unknown thing, a refusal."""
+    return isinstance(error, (InputError, AuthenticationError, NotFoundError, RefusedError))
+
+
+@dataclass
+class Tracker:
+    """What a wait needs to keep between two looks, whoever does the looking.
+
+    :param wait: what is waited for.
+    :param started: when the wait began, in seconds since the epoch.
+    :param max_outage: seconds for which DaoCloud may be unreadable; 0 gives up at the first fault.
+    :param memory: what an earlier process of the same wait remembered; JSON-safe, kept up to date.
+    """
+
+    wait: Wait
+    started: float
+    max_outage: float = DEFAULT_MAX_OUTAGE
+    memory: Memory = field(default_factory=dict)
+    last: Look | None = None
+    last_error: CallError | None = None
+
+    def saw(self, seen: Any) -> Look:
+        """Judge what a look showed.
+
+        :raises WaitError: the wait's own failure, with DaoCloud's words.
+        """
+        look = replace(self.wait.judge(seen, self.memory), seen=seen)
+        self.memory.pop("outage_since", None)
+        self.last, self.last_error = look, None
+        if look.verdict == "failed":
+            raise self.wait.failure(f"{self.wait}: {look.problem}", look.result)
+        return look
+
+    def missed(self, error: CallError, now: float) -> None:
+        """Take a look that failed: return if the wait goes on all the same.
+
+        :param error: why the look failed.
+        :param now: seconds since the epoch.
+        :raises CallError: the error itself, when looking again cannot help.
+        :raises CouldNotFindOutError: DaoCloud has been unreadable for longer than allowed.
+        """
+        self.last_error = error
+        if isinstance(error, NotFoundError):
+            # Once seen, a thing is known to exist; before that, a replica may lag behind the POST.
+            lags = self.wait.kind == ActionWait.kind and now - self.started <= NOT_FOUND_GRACE
+            if self.last is None and lags:
+                return
+        if is_fatal(error):
+            raise error
+        if isinstance(error, RateLimitedError):
+            return  # the service is well and says when to come back: that is no outage
+        since = self.memory.setdefault("outage_since", now)
+        if now - since >= self.max_outage:
+            raise CouldNotFindOutError(
+                f"{self.wait}: could not find out how it went: DaoCloud has been unreadable for "
+                f"{now - since:.0f} s (max_outage {self.max_outage:.0f} s). Last error: {error}",
+                self.last.result if self.last else None,
+            )
+
+    def timed_out(self, timeout: float) -> WaitTimeoutError:
+        """Return the error for a wait whose time is up, with what was seen last."""
+        state = f"is {self.last.state}" if self.last else "was never seen"
+        text = f"{self.wait}: time is up after {timeout:g} s, and it {state}."
+        if self.last and self.last.note:
+            text += f" Note: {self.last.note}."
+        if self.last_error:
+            text += f" Last error: {self.last_error}"
+        return WaitTimeoutError(text, self.last.result if self.last else None)
+
+    def pause(self, now: float, longest: float) -> float:
+        """Return the seconds until the next look.
+
+        :param now: seconds since the epoch.
+        :param longest: the longest pause, in seconds; the first ones are shorter.
+        """
+        if self.last_error is not None and self.last_error.retry_at is not None:
+            return max(self.last_error.retry_at - now, 0.0) + 0.5 + random.random()
+        grown = max(FIRST_INTERVAL, (now - self.started) * INTERVAL_SHARE)
+        return min(grown, longest) * random.uniform(0.9, 1.0)
+
+
+class WaitLog:
+    """Tells of a wait in few lines: every change, and else ever more seldom as the wait grows.
+
+    :param log: a function that logs one line, such as ``self.log.info``.
+    """
+
+    def __init__(self, log: Callable[..., None]) -> None:
+        self._log = log
+        self._said = ""
+        self._next = 0.0
+
+    def look(self, tracker: Tracker, now: float, pause: float | None = None) -> None:
+        """Tell of the last look, if there is something new or it is time to.
+
+        :param tracker: the wait.
+        :param now: seconds since the epoch.
+        :param pause: seconds until the next look, if there is one.
+        """
+        if tracker.last_error is not None:
+            saying = f"cannot be read ({tracker.last_error})"
+        elif tracker.last is not None:
+            note = f" ({tracker.last.note})" if tracker.last.note else ""
+            saying = f"is {tracker.last.state}{note}"
+        else:
+            return
+        elapsed = now - tracker.started
+        if saying == self._said and elapsed < self._next:
+            return
+        self._said, self._next = saying, max(elapsed * 1.5, elapsed + 10)
+        next_look = "" if pause is None else f"; next look in {pause:.0f} s"
+        self._log("%s %s after %.0f s%s", tracker.wait, saying, elapsed, next_look)
+
+
+def block(
+    wait: Wait,
+    send: Callable[[protocol.Call[Any]], Any],
+    *,
+    timeout: float,
+    poll_interval: float,
+    max_outage: float = DEFAULT_MAX_OUTAGE,
+    log: Callable[..., None],
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Look:
+    """Wait in this thread until it has succeeded, and return the last look.
+
+    :param wait: what to wait for.
+    :param send: sends a call once and returns its object.
+    :param timeout: seconds until the wait gives up; a last look is taken then.
+    :param poll_interval: the longest time between two looks, in seconds; the first come sooner.
+    :param max_outage: seconds for which DaoCloud may be unreadable.
+    :param log: logs one line.
+    :raises WaitError: it failed, could not be read for too long, or the time is up.
+    :raises CallError: looking again cannot help: no such thing, a refusal, a wrong token.
+    """
+    tracker = Tracker(wait, started=clock(), max_outage=max_outage)
+    deadline = tracker.started + timeout
+    wait_log = WaitLog(log)
+    while True:
+        try:
+            look = tracker.saw(send(wait.call()))
+        except CallError as e:
+            tracker.missed(e, clock())
+        else:
+            if look.verdict == "succeeded":
+                wait_log.look(tracker, clock())
+                return look
+        now = clock()
+        if now >= deadline:
+            raise tracker.timed_out(timeout)
+        pause = min(tracker.pause(now, poll_interval), deadline - now)
+        wait_log.look(tracker, now, pause)
+        sleep(pause)
+
+
+def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """Return a duration in seconds.
+
+    :param name: the argument's name, for the error.
+    :param value: seconds as a number, or a timedelta.
+    :param zero: whether 0 is allowed.
+    :raises InputError: it is no duration, negative, not finite, or 0 where that is not allowed.
+    """
+    seconds = value.total_seconds() if hasattr(value, "total_seconds") else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise InputError(name, f"must be a number of seconds, not {value!r}.")
+    if not (0 <= seconds < float("inf")) or (seconds == 0 and not zero):
+        least = "0 or more" if zero else "more than 0"
+        raise InputError(name, f"must be {least} seconds, not {value!r}.")
+    return cast(float, seconds)
+
+
+def _unknown(state: ActionState | BuildStatus, text: str) -> str:
+    return f"{text!r} is a state that this provider does not know" if state == "UNKNOWN" else ""
