@@ -1,0 +1,101 @@
+# Each Airflow line has an environment of its own under .venv/, pinned by constraints/.
+# An environment is made when it is first needed, and again when pyproject.toml or its pins change.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+LINES := 2.11 3.0 3.1 3.2 3.3
+# Arguments for pytest: make test ARGS="-k hook -x"
+ARGS ?=
+
+# The first Python on the PATH from 3.11 up to the minor version that is asked for. (A name on the
+# PATH may be a shim with nothing behind it, so each is run.)
+find-python = $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(1)))' \
+	2>/dev/null && echo $(name))))
+PYTHON ?= $(call find-python,13)
+# Airflow 2.11 and 3.0 stop at Python 3.12.
+OLDER_PYTHON ?= $(call find-python,12)
+python-for = $(if $(filter 2.11 3.0,$(1)),$(OLDER_PYTHON),$(PYTHON))
+
+UV := .venv/uv/bin/uv
+PY := .venv/airflow-3.3/bin/python
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9.%-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/airflow-3.3/.ready ## Make the environment to work in: .venv/airflow-3.3
+
+$(UV): constraints/uv.txt
+	@python="$(PYTHON)"; \
+	[ -n "$$python" ] || { echo "No Python 3.11, 3.12 or 3.13 found. Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }; \
+	"$$python" -m venv .venv/uv || { echo "$$python cannot make a virtual environment (on Debian: install python3-venv)." >&2; exit 1; }
+	@.venv/uv/bin/pip install --quiet --quiet --disable-pip-version-check --requirement constraints/uv.txt
+	@touch $@
+
+.venv/airflow-%/.ready: pyproject.toml constraints/airflow-%.txt $(UV)
+	@python="$(call python-for,$*)"; \
+	[ -n "$$python" ] || { echo "No Python for Airflow $* found (2.11 and 3.0 need 3.11 or 3.12, later ones take 3.13 too)." >&2; exit 1; }; \
+	echo "Making .venv/airflow-$* (about a minute when nothing is cached) ..."; \
+	$(UV) venv --quiet --clear --no-python-downloads --python "$$python" .venv/airflow-$*
+	@$(UV) pip install --quiet --python .venv/airflow-$*/bin/python \
+		--constraints constraints/airflow-$*.txt --build-constraints constraints/airflow-$*.txt \
+		--editable '.[sandbox]' --group dev
+	@touch $@
+
+.PHONY: demo
+demo: .venv/airflow-3.3/.ready ## Run a whole release against the sandbox, in real Airflow
+	@$(PY) scripts/demo.py
+
+.PHONY: demo-ui
+demo-ui: .venv/airflow-3.3/.ready ## The same DAGs in Airflow's web UI, until Ctrl-C
+	@$(PY) scripts/demo.py --ui
+
+.PHONY: test
+test: test-3.3 ## The quick tests, on Airflow 3.3
+
+# For example test-2.11; every line of constraints/ has one.
+.PHONY: $(LINES:%=test-%)
+$(LINES:%=test-%): test-%: .venv/airflow-%/.ready
+	.venv/airflow-$*/bin/python -m pytest -m "not system" $(ARGS)
+
+.PHONY: test-system
+test-system: .venv/airflow-3.3/.ready ## The tests that run a scheduler, a triggerer and an API server
+	$(PY) -m pytest -m system $(ARGS)
+
+.PHONY: check
+check: .venv/airflow-3.3/.ready ## Lint, formatting, types
+	.venv/airflow-3.3/bin/ruff check .
+	.venv/airflow-3.3/bin/ruff format --check .
+	.venv/airflow-3.3/bin/mypy
+
+.PHONY: format
+format: .venv/airflow-3.3/.ready ## Mend what can be mended by itself
+	.venv/airflow-3.3/bin/ruff check --fix .
+	.venv/airflow-3.3/bin/ruff format .
+
+.PHONY: wheel
+wheel: .venv/airflow-3.3/.ready ## Build dist/*.whl and the source archive
+	@rm -rf dist
+	$(UV) build --quiet --python $(PY) --build-constraints constraints/airflow-3.3.txt --out-dir dist
+
+.PHONY: test-wheel
+test-wheel: wheel ## Install the wheel in a clean environment and use it there
+	$(PY) tests/packaging/check_wheel.py --uv $(UV) dist/*.whl
+
+.PHONY: constraints
+constraints: $(UV) ## Bring the pins up to date with what is released
+	@for line in $(LINES); do \
+		$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
+			--no-annotate --no-header --extra sandbox --group dev \
+			--output-file constraints/airflow-$$line.txt pyproject.toml constraints/airflow-$$line.in; \
+	done
+
+.PHONY: clean
+clean: ## Remove environments, caches and what the demo left
+	rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
