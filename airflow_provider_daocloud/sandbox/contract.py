@@ -1,0 +1,359 @@
+"""The DaoCloud Open API as pure functions: a request and a world in, an answer out.
+
+This is the sandbox's own reading of the page; it shares no code with the client that it tests.
+A call is one row of ``CALLS`` and one function.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+from airflow_provider_daocloud.sandbox.world import AppBusyError, NoSuchThingError, World
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud.sandbox.objects import Account, Action, AppView, BuildFlow
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came off the wire.
+
+    :param method: ``GET`` or ``POST``.
+    :param path: the path, still percent-encoded, without the query.
+    :param headers: by name in lower case.
+    :param body: the raw body.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they hold the token
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, and what the sandbox noted about it.
+
+    :param acted: whether the call had an effect.
+    :param note: a few words for the log.
+    :param action_id: the action that a POST started.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    acted: bool = False
+    note: str = ""
+    action_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which call a request is, if any.
+
+    :param call: the call's name, or ``unknown``.
+    :param params: the ids in its path.
+    """
+
+    call: str
+    params: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a handler gets."""
+
+    world: World
+    params: Mapping[str, str]
+    request: Request
+    account: Account
+
+
+class _RefusalError(Exception):
+    """The call gets an error for an answer."""
+
+    def __init__(self, status: int, error_id: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.error_id, self.message = status, error_id, message
+
+
+_Made = tuple[bytes, str, str | None]  # the body, a note, the id of an action started
+_Handler = Callable[[_Call], _Made]
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _date(moment: float) -> str:
+    return datetime.fromtimestamp(int(moment), UTC).isoformat()
+
+
+# Build flows
+
+
+def _build_flow_json(world: World, flow: BuildFlow) -> dict[str, Any]:
+    return {
+        "id": flow.id,
+        "name": flow.name,
+        "repo": flow.repo,
+        "src_language": flow.src_language,
+        "src_provider": flow.src_provider,
+        "status": world.options.spell(flow.status),
+        "src_origin_url": flow.src_origin_url,
+        "package_id": flow.package_id,
+        "created_at": _date(flow.created_at),
+    }
+
+
+def _list_build_flows(call: _Call) -> _Made:
+    flows = call.world.read_build_flows()
+    body = _encode({"build_flows": [_build_flow_json(call.world, flow) for flow in flows]})
+    return body, f"{len(flows)} build flows", None
+
+
+def _get_build_flow(call: _Call) -> _Made:
+    (flow,) = call.world.read_build_flows(call.params["build_flow_id"])
+    return _encode(_build_flow_json(call.world, flow)), f"{flow.name} {flow.status}", None
+
+
+# Apps
+
+
+def _app_json(view: AppView) -> dict[str, Any]:
+    return {
+        "package": {"id": view.package_id, "image": view.image},
+        "state": view.state,
+        "created_at": _date(view.created_at),
+        "last_operated_at": _date(view.last_operated_at),
+        "release_name": view.release_name,
+        "app_runtime": {"name": view.runtime_name, "display_name": view.runtime_display_name},
+        "id": view.id,
+        "name": view.name,
+        "enable_auto_redeploy": view.enable_auto_redeploy,
+    }
+
+
+@lru_cache(maxsize=8192)
+def _list_entry(view: AppView) -> bytes:
+    # A list of a thousand apps is polled again and again, and few of them have changed.
+    return _encode(_app_json(view))
+
+
+def _list_apps(call: _Call) -> _Made:
+    entries = [_list_entry(call.world.listed_view(app)) for app in call.world.apps.values()]
+    return b'{"app": [' + b", ".join(entries) + b"]}", f"{len(entries)} apps", None
+
+
+def _get_app(call: _Call) -> _Made:
+    app = call.world.apps.get(call.params["app_id"])
+    if app is None:
+        raise NoSuchThingError(f"no app {call.params['app_id']}")
+    view = call.world.view(app)
+    config = {
+        "instances": view.instances,
+        "expose_port": view.expose_port,
+        "command": view.command,
+    }
+    note = f"{view.name} {view.state} {view.release_name}"
+    return _encode({**_app_json(view), "config": config}), note, None
+
+
+# Actions
+
+
+def _operate(action: str) -> _Handler:
+    def handler(call: _Call) -> _Made:
+        app = call.world.apps.get(call.params["app_id"])
+        if app is None:
+            raise NoSuchThingError(f"no app {call.params['app_id']}")
+        release_name = _release_name(call) if action == "redeploy" else None
+        started = call.world.operate(app.id, action, release_name, by=call.account.name)
+        note = f"{action} {app.name}" + (f" to {release_name}" if release_name else "")
+        note += f": action {started.id} accepted"
+        return _encode({"action_id": started.id}), note, started.id
+
+    return handler
+
+
+def _release_name(call: _Call) -> str:
+    content_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        text = call.request.body.decode()
+    except UnicodeDecodeError:
+        raise _RefusalError(400, "bad_request", "the body is not UTF-8") from None
+    if content_type == "application/x-www-form-urlencoded" and call.world.options.accept_form:
+        release_name: object = parse_qs(text).get("release_name", [None])[0]
+    elif content_type != "application/json":
+        # No public client was seen to get away with anything else, so a client that forgets
+        # the header should hear of it here rather than from the service.
+        raise _RefusalError(400, "bad_request", "Content-Type must be application/json")
+    else:
+        try:
+            body = json.loads(text)
+        except ValueError:
+            raise _RefusalError(400, "bad_request", "the body is not JSON") from None
+        release_name = body.get("release_name") if isinstance(body, dict) else None
+    if not isinstance(release_name, str) or not release_name.strip():
+        raise _RefusalError(400, "bad_request", "release_name is missing or not a string")
+    return release_name
+
+
+def _get_action(call: _Call) -> _Made:
+    action = call.world.read_action(call.params["app_id"], call.params["action_id"])
+    return (
+        _encode(_action_json(action, call.world.options.spell)),
+        f"{action.action} {action.state}",
+        None,
+    )
+
+
+def _action_json(action: Action, spell: Callable[[str], str]) -> dict[str, Any]:
+    start = action.accepted_at if action.begun_at is None else action.begun_at
+    end = action.ended_at
+    return {
+        "end_date": None if end is None else _date(end),
+        "action_name": f"{action.action}_app",
+        "state": spell(action.state),
+        "app_id": action.app_id,
+        "start_date": _date(start),
+        "error_info": {"message": action.message},
+        "id": action.id,
+        "time_cost_seconds": None if end is None else int(end) - int(start),
+    }
+
+
+CALLS: tuple[tuple[str, str, str, _Handler], ...] = (
+    ("list_build_flows", "GET", "build-flows", _list_build_flows),
+    ("get_build_flow", "GET", "build-flows/{build_flow_id}", _get_build_flow),
+    ("list_apps", "GET", "apps", _list_apps),
+    ("get_app", "GET", "apps/{app_id}", _get_app),
+    ("start_app", "POST", "apps/{app_id}/actions/start", _operate("start")),
+    ("stop_app", "POST", "apps/{app_id}/actions/stop", _operate("stop")),
+    ("restart_app", "POST", "apps/{app_id}/actions/restart", _operate("restart")),
+    ("redeploy_app", "POST", "apps/{app_id}/actions/redeploy", _operate("redeploy")),
+    ("get_action", "GET", "apps/{app_id}/actions/{action_id}", _get_action),
+)
+CALL_NAMES = tuple(name for name, *_ in CALLS)
+
+_HANDLERS = {name: handler for name, _, _, handler in CALLS}
+_PATTERNS = [(name, method, pattern.split("/")) for name, method, pattern, _ in CALLS]
+_UNKNOWN = Route("unknown", {})
+
+
+def route(prefix: str, method: str, path: str) -> Route:
+    """Return which call a method and a path (still percent-encoded) are.
+
+    A path that is known with other methods only is the call ``wrong_method``.
+    """
+    if not path.startswith(prefix + "/"):
+        return _UNKNOWN
+    parts = [unquote(part) for part in path[len(prefix) + 1 :].split("/")]
+    wrong_method = False
+    for name, wants, pattern in _PATTERNS:
+        if len(parts) != len(pattern):
+            continue
+        params = {}
+        for part, known in zip(parts, pattern, strict=True):
+            if known.startswith("{"):
+                params[known[1:-1]] = part
+            elif part != known:
+                break
+        else:
+            if wants == method and all(params.values()):
+                return Route(name, params)
+            wrong_method = True
+    return Route("wrong_method", {}) if wrong_method else _UNKNOWN
+
+
+def _account(world: World, request: Request) -> Account | None:
+    value = request.headers.get("authorization", "").strip()
+    word, _, token = value.partition(" ")
+    # The page says `token <access token>`; the service was seen to take the bare token too.
+    return world.account_for(token.strip() if word.lower() == "token" and token else value)
+
+
+def rate_headers(world: World, account: Account) -> dict[str, str]:
+    """Return the headers that tell what is left of an account's hour."""
+    remaining = world.remaining(account)
+    return {
+        "X-RateLimit-Limit": str(world.options.rate_limit),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(int(account.window_end)),
+    }
+
+
+def account_of(world: World, request: Request) -> Account:
+    """Return whose request it is: the token's account, or the anonymous one."""
+    return _account(world, request) or world.anonymous
+
+
+def answer(
+    world: World,
+    status: int,
+    body: bytes,
+    *,
+    content_type: str = "application/json",
+    account: Account | None = None,
+) -> Response:
+    """Return an answer with the headers that every answer has, without acting on anything."""
+    headers = {"Date": formatdate(world.now(), usegmt=True), "Content-Type": content_type}
+    if account is not None:
+        headers |= rate_headers(world, account)
+    return Response(status, headers, body)
+
+
+def error_body(error_id: str, message: str) -> bytes:
+    """Return the body of an error as the service was seen to write it."""
+    return _encode({"error_id": error_id, "message": message})
+
+
+def handle(world: World, request: Request, prefix: str = "/v1") -> Response:
+    """Answer one request: token, hourly limit, path, method, body, effect, in this order."""
+    with world.looking():
+        account = account_of(world, request)
+        status, note, action_id = 200, "", None
+        try:
+            body, note, action_id = _handle(world, request, prefix, account)
+        except _RefusalError as refusal:
+            status, note = refusal.status, refusal.message
+            body = error_body(refusal.error_id, refusal.message)
+        made = answer(world, status, body, account=account)
+        return Response(
+            status, made.headers, body, acted=action_id is not None, note=note, action_id=action_id
+        )
+
+
+def _handle(world: World, request: Request, prefix: str, account: Account) -> _Made:
+    if account is world.anonymous:
+        raise _RefusalError(401, "unauthorized", "the access token is missing, wrong or expired")
+    if not world.spend(account):
+        raise _RefusalError(403, "rate_limit_exceeded", "the hourly limit of calls is exceeded")
+    found = route(prefix, request.method, request.path)
+    if found.call == "wrong_method":
+        raise _RefusalError(405, "method_not_allowed", f"{request.method} is not allowed here")
+    if found.call == "unknown":
+        raise _RefusalError(404, "not_found", "there is nothing here")
+    if not _takes_json(request):
+        raise _RefusalError(406, "not_acceptable", "this API speaks JSON only")
+    if account.read_only and request.method != "GET":
+        raise _RefusalError(401, "unauthorized", "the call is beyond what the access token allows")
+    try:
+        return _HANDLERS[found.call](_Call(world, found.params, request, account))
+    except NoSuchThingError as error:
+        raise _RefusalError(404, "not_found", str(error)) from None
+    except AppBusyError as error:
+        raise _RefusalError(world.options.busy_status, "app_busy", str(error)) from None
+
+
+def _takes_json(request: Request) -> bool:
+    ranges = request.headers.get("accept", "*/*").split(",")
+    kinds = {item.partition(";")[0].strip().lower() for item in ranges}
+    return bool(kinds & {"", "*/*", "application/*", "application/json"})

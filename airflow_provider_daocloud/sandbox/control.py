@@ -1,0 +1,255 @@
+"""The sandbox's own endpoints, under ``/_sandbox``: look at it, seed it, break it.
+
+They need no token. All take and give JSON; ``GET /_sandbox`` lists them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from airflow_provider_daocloud.sandbox.objects import ActionPlan, BuildPlan
+from airflow_provider_daocloud.sandbox.world import AppBusyError, NoSuchThingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from airflow_provider_daocloud.sandbox.server import Sandbox
+
+CONTROL = "/_sandbox"
+
+_Answer = dict[str, Any] | list[Any]
+
+
+class _Controls:
+    """What each endpoint does. Its parameters are what the path, the query and the body give."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def index(self) -> _Answer:
+        """List these endpoints."""
+        return {
+            f"{method} {CONTROL}{path}": (getattr(self, name).__doc__ or "").partition("\n")[0]
+            for method, path, name in _ENDPOINTS
+        }
+
+    def state(self) -> _Answer:
+        """Show apps, build flows, builds, actions, what is held, and the options."""
+        world = self._sandbox.world
+        with world.looking():
+            return {
+                "now": world.now(),
+                "options": dataclasses.asdict(world.options),
+                "accounts": [
+                    {
+                        "name": account.name,
+                        "revoked": account.revoked,
+                        "read_only": account.read_only,
+                        "remaining": world.remaining(account),
+                    }
+                    for account in world.accounts.values()
+                ],
+                "apps": [dataclasses.asdict(world.view(app)) for app in world.apps.values()],
+                "actions": [dataclasses.asdict(action) for action in world.actions.values()],
+                "build_flows": [dataclasses.asdict(flow) for flow in world.build_flows.values()],
+                "faults": self._sandbox.service.faults.listed(),
+                "held": self.held(),
+            }
+
+    def counts(self) -> _Answer:
+        """Count calls by name, in all and by account; effects by name; connections."""
+        service = self._sandbox.service
+        with service.changed:
+            return {
+                "calls": dict(service.counts),
+                "effects": dict(service.effects),
+                "accounts": {name: dict(n) for name, n in service.counts_by_account.items()},
+                "connections": self._sandbox.connections,
+            }
+
+    def log(self, since: str = "0") -> _Answer:
+        """Show the calls served; ``?since=N`` leaves out the first N."""
+        service = self._sandbox.service
+        with service.changed:
+            return [dataclasses.asdict(served) for served in list(service.log)[int(since) :]]
+
+    def reset(self) -> _Answer:
+        """Begin again: a fresh world, no faults, counts at zero."""
+        self._sandbox.reset()
+        return {}
+
+    def add_app(self, name: str, **app: Any) -> _Answer:
+        """Create an app: ``name``, and whatever else an app has."""
+        world = self._sandbox.world
+        with world.looking():
+            return dataclasses.asdict(world.view(world.add_app(name, **app)))
+
+    def change_app(self, app_id: str, **changes: Any) -> _Answer:
+        """Change an app's ``state`` or ``release_name`` behind everybody's back."""
+        world = self._sandbox.world
+        with world.looking():
+            return dataclasses.asdict(world.view(world.change_app(app_id, **changes)))
+
+    def remove_app(self, app_id: str) -> _Answer:
+        """Remove an app."""
+        self._sandbox.world.remove_app(app_id)
+        return {}
+
+    def crash_app(self, app_id: str) -> _Answer:
+        """Crash an app."""
+        return self.change_app(app_id, state="NOT_RUNNING")
+
+    def operate(self, app_id: str, action: str, release_name: str | None = None) -> _Answer:
+        """Operate on an app as somebody else: ``action``, and ``release_name`` for a redeploy."""
+        world = self._sandbox.world
+        return dataclasses.asdict(world.operate(app_id, action, release_name))
+
+    def plan(self, **plan: Any) -> _Answer:
+        """Plan the next actions: ``state``, ``message``, ``seconds``, ``polls``, ``app_id``..."""
+        self._sandbox.world.plan(ActionPlan(**plan))
+        return {}
+
+    def finish_action(self, action_id: str, **end: Any) -> _Answer:
+        """End an action now: ``state``, ``message``."""
+        return dataclasses.asdict(self._sandbox.world.finish_action(action_id, **end))
+
+    def add_build_flow(self, name: str, **flow: Any) -> _Answer:
+        """Create a build flow: ``name``, and whatever else a flow has."""
+        return dataclasses.asdict(self._sandbox.world.add_build_flow(name, **flow))
+
+    def start_build(self, build_flow_id: str, after: float = 0.0, **plan: Any) -> _Answer:
+        """Start a build, now or ``after`` seconds: ``outcome``, ``seconds``, ``by_hand``..."""
+        world, planned = self._sandbox.world, BuildPlan(**plan)
+        if after:
+            world.start_build_later(build_flow_id, after, planned)
+            return {}
+        return dataclasses.asdict(world.start_build(build_flow_id, planned))
+
+    def finish_build(self, build_flow_id: str, **end: Any) -> _Answer:
+        """End a flow's latest build now: ``status``; ``build_id`` for another one."""
+        return dataclasses.asdict(self._sandbox.world.finish_build(build_flow_id, **end))
+
+    def list_faults(self) -> _Answer:
+        """List the faults that are on."""
+        return self._sandbox.service.faults.listed()
+
+    def add_fault(self, **fault: Any) -> _Answer:
+        """Switch a fault on: ``kind``, ``call``, ``times``, ``effect``..."""
+        return {"fault_id": self._sandbox.fault(**fault)}
+
+    def clear_faults(self) -> _Answer:
+        """Switch all faults off, and let go what is held."""
+        self._sandbox.clear_faults()
+        return {}
+
+    def remove_fault(self, fault_id: str) -> _Answer:
+        """Switch a fault off."""
+        self._sandbox.remove_fault(int(fault_id))
+        return {}
+
+    def held(self) -> list[Any]:
+        """List the calls that are held."""
+        service = self._sandbox.service
+        with service.changed:
+            return [
+                {"held_id": held.id, "call": held.call, "effect": held.effect, **held.params}
+                for held in service.held.values()
+            ]
+
+    def release(self, held_id: int | None = None, drop: bool = False) -> _Answer:
+        """Let go what is held, all or one ``held_id``; with ``drop`` its connection ends."""
+        return {"released": self._sandbox.service.release(held_id, drop=drop)}
+
+    def advance(self, seconds: float) -> _Answer:
+        """Move the world's clock ahead by ``seconds``."""
+        world = self._sandbox.world
+        world.advance(seconds)
+        return {"now": world.now()}
+
+    def options(self) -> _Answer:
+        """Show the options."""
+        return dataclasses.asdict(self._sandbox.world.options)
+
+    def set_options(self, **changes: Any) -> _Answer:
+        """Change options."""
+        return dataclasses.asdict(self._sandbox.world.set_options(**changes))
+
+    def add_account(self, name: str, token: str, read_only: bool = False) -> _Answer:
+        """Let another ``token`` in, under a ``name``."""
+        self._sandbox.world.add_account(token, name, read_only=read_only)
+        return {}
+
+    def revoke(self, account: str) -> _Answer:
+        """Make an account's token invalid."""
+        self._sandbox.world.revoke(account)
+        return {}
+
+
+_ENDPOINTS = (
+    ("GET", "", "index"),
+    ("GET", "/state", "state"),
+    ("GET", "/counts", "counts"),
+    ("GET", "/log", "log"),
+    ("POST", "/reset", "reset"),
+    ("POST", "/apps", "add_app"),
+    ("PATCH", "/apps/{app_id}", "change_app"),
+    ("DELETE", "/apps/{app_id}", "remove_app"),
+    ("POST", "/apps/{app_id}/crash", "crash_app"),
+    ("POST", "/apps/{app_id}/actions", "operate"),
+    ("POST", "/plans", "plan"),
+    ("POST", "/actions/{action_id}/finish", "finish_action"),
+    ("POST", "/build-flows", "add_build_flow"),
+    ("POST", "/build-flows/{build_flow_id}/builds", "start_build"),
+    ("POST", "/build-flows/{build_flow_id}/finish", "finish_build"),
+    ("GET", "/faults", "list_faults"),
+    ("POST", "/faults", "add_fault"),
+    ("DELETE", "/faults", "clear_faults"),
+    ("DELETE", "/faults/{fault_id}", "remove_fault"),
+    ("GET", "/held", "held"),
+    ("POST", "/release", "release"),
+    ("POST", "/clock/advance", "advance"),
+    ("GET", "/options", "options"),
+    ("PATCH", "/options", "set_options"),
+    ("POST", "/accounts", "add_account"),
+    ("POST", "/accounts/{account}/revoke", "revoke"),
+)
+
+
+def _endpoint(control: Callable[..., _Answer]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> JSONResponse:
+        try:
+            body = await request.json() if await request.body() else {}
+            if not isinstance(body, dict):
+                raise ValueError("the body is a JSON object")
+            arguments = {**dict(request.query_params), **body}
+            if clash := arguments.keys() & request.path_params.keys():
+                raise ValueError(f"{', '.join(clash)} stands in the path")
+            # In a thread: a control may have to wait for the world's lock.
+            return JSONResponse(
+                await run_in_threadpool(control, **arguments, **request.path_params)
+            )
+        except NoSuchThingError as error:
+            return JSONResponse({"error": str(error)}, 404)
+        except AppBusyError as error:
+            return JSONResponse({"error": str(error)}, 409)
+        except (ValueError, TypeError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+
+    return endpoint
+
+
+def control_app(sandbox: Sandbox) -> Starlette:
+    """Return the ASGI application of the control endpoints of one sandbox."""
+    made = _Controls(sandbox)
+    routes = []
+    for method, path, name in _ENDPOINTS:
+        routes.append(Route(CONTROL + path, _endpoint(getattr(made, name)), methods=[method]))
+    return Starlette(routes=routes)

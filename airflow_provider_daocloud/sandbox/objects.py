@@ -1,0 +1,207 @@
+"""The things that the sandbox's world holds, and what can be planned for them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import get_type_hints
+
+from airflow_provider_daocloud.sandbox.options import fits
+
+ACTIONS = ("start", "stop", "restart", "redeploy")
+ACTION_ENDS = ("SUCCESS", "FAILED")
+BUILD_ENDS = ("Success", "Failure", "Error", "Cancelled", "Timeout")
+BUILD_STATES = ("Pending", "Started", *BUILD_ENDS)
+APP_STATES = (
+    "RUNNING",
+    "STOPPED",
+    "NOT_RUNNING",
+    "RESTAGING",
+    "STARTING",
+    "STOPPING",
+    "PENDING",
+    "SLEEPING",
+)
+
+
+@dataclass
+class Account:
+    """One access token and what is left of its hour."""
+
+    name: str
+    token: str = field(repr=False)
+    read_only: bool = False
+    revoked: bool = False
+    used: int = 0
+    window_end: float = -math.inf
+
+
+@dataclass
+class Action:
+    """An operation on an app, from its acceptance to its end."""
+
+    id: str
+    app_id: str
+    action: str
+    accepted_at: float
+    outcome: str
+    message: str | None = None
+    release_name: str | None = None
+    by: str = "api"
+    seconds: float | None = None
+    polls: int | None = None
+    reads: int = 0
+    state: str = "IN_PROCESS"
+    begun_at: float | None = None
+    ended_at: float | None = None
+
+
+@dataclass
+class ActionPlan:
+    """What the next matching actions are going to do.
+
+    :param state: how they end, ``SUCCESS`` or ``FAILED``.
+    :param message: what a failed one says.
+    :param seconds: how long they take (divided by the world's speed); the world's own if missing.
+    :param polls: end after this many reads instead of after a time.
+    :param by_hand: never end by themselves.
+    :param app_id: for this app only.
+    :param action: for ``start``, ``stop``, ``restart`` or ``redeploy`` only.
+    :param times: for so many actions; ``None`` for all from now on.
+    """
+
+    state: str = "SUCCESS"
+    message: str | None = None
+    seconds: float | None = None
+    polls: int | None = None
+    by_hand: bool = False
+    app_id: str | None = None
+    action: str | None = None
+    times: int | None = 1
+
+    def __post_init__(self) -> None:
+        one_of("state", self.state, ACTION_ENDS)
+        if self.action is not None:
+            one_of("action", self.action, ACTIONS)
+        _check_fields(self)
+
+
+@dataclass
+class BuildPlan:
+    """What a build is going to do.
+
+    :param outcome: how it ends.
+    :param pending_seconds: how long it is ``Pending`` (divided by the world's speed); the world's
+        own if missing.
+    :param seconds: how long it then is ``Started``, likewise.
+    :param polls: move with the reads of the flow instead of with time: ``Pending`` at the first,
+        then ``Started``, ended after so many.
+    :param by_hand: stay ``Pending`` until it is ended by hand.
+    :param branch: what is built.
+    :param tag: the image tag that it makes; made from branch and commit if missing.
+    :param author: who started it.
+    """
+
+    outcome: str = "Success"
+    pending_seconds: float | None = None
+    seconds: float | None = None
+    polls: int | None = None
+    by_hand: bool = False
+    branch: str = "master"
+    tag: str | None = None
+    author: str = "sandbox"
+
+    def __post_init__(self) -> None:
+        one_of("outcome", self.outcome, BUILD_ENDS)
+        _check_fields(self)
+
+
+@dataclass(frozen=True)
+class AppView:
+    """An app as a client sees it now."""
+
+    id: str
+    name: str
+    state: str
+    release_name: str
+    package_id: str
+    image: str
+    runtime_name: str
+    runtime_display_name: str
+    enable_auto_redeploy: bool
+    created_at: float
+    last_operated_at: float
+    instances: int
+    expose_port: int
+    command: str | None
+
+
+@dataclass
+class App:
+    """An app. ``rest_state`` is the state that it has while no action runs on it."""
+
+    id: str
+    name: str
+    rest_state: str
+    release_name: str
+    package_id: str
+    image: str
+    created_at: float
+    last_operated_at: float
+    runtime_name: str = "S0"
+    runtime_display_name: str = "自有集群"
+    enable_auto_redeploy: bool = True
+    instances: int = 1
+    expose_port: int = 80
+    command: str | None = None
+    running: list[Action] = field(default_factory=list)
+    queued: list[Action] = field(default_factory=list)
+    view: AppView | None = None
+    listed: list[tuple[float, AppView]] = field(default_factory=list)
+
+
+@dataclass
+class Build:
+    """One build of a flow."""
+
+    id: int
+    build_flow_id: str
+    created_at: float
+    outcome: str
+    ref: str
+    sha: str
+    tag: str
+    author: str
+    status: str = "Pending"
+    polls: int | None = None
+    reads: int = 0
+    ended_at: float | None = None
+
+
+@dataclass
+class BuildFlow:
+    """A build flow; its status is that of its latest build."""
+
+    id: str
+    name: str
+    repo: str
+    src_language: str
+    src_provider: str
+    src_origin_url: str
+    status: str
+    package_id: str
+    created_at: float
+    builds: dict[int, Build] = field(default_factory=dict)
+
+
+def one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+    """Return a value that is one of those known; a ``ValueError`` says so if it is not."""
+    if value not in known:
+        raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r}")
+    return value
+
+
+def _check_fields(plan: ActionPlan | BuildPlan) -> None:
+    for name, kind in get_type_hints(type(plan)).items():
+        if not fits(getattr(plan, name), kind):
+            raise ValueError(f"{name} does not take {getattr(plan, name)!r}")

@@ -1,0 +1,114 @@
+"""How the sandbox's world behaves where the contract leaves it open.
+
+Each of the contract's undocumented assumptions is an option here, so that a test can make it false.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+Moment = Literal["accepted", "started", "ended", "never"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of a world. All times are in seconds.
+
+    :param speed: divides the durations of actions and builds; 10 is ten times as fast.
+    :param rate_limit: calls that a token has in one window.
+    :param rate_window: length of that window; the service's is an hour.
+    :param action_seconds: how long an action takes; ``None``: until it is ended by hand.
+    :param action_spread: up to this much is added to it, at random.
+    :param action_polls: actions end after this many reads instead of after a time.
+    :param pending_seconds: how long a build stays ``Pending``.
+    :param build_seconds: how long a build then stays ``Started``.
+    :param begin_after: how long after its acceptance an action begins.
+    :param action_lag: how long after its acceptance an action still answers 404.
+    :param busy: an action on an app on which another one runs is refused (``refuse``), begins
+        when the other has ended (``queue``), or runs beside it (``both``).
+    :param busy_status: the status of that refusal.
+    :param last_operated_at: the moment of an action at which the field moves.
+    :param last_operated_at_delay: how much later than that moment it can be seen.
+    :param last_operated_at_granularity: the field is cut to a multiple of this; the page's samples
+        show whole seconds.
+    :param app_list: ``live``, or ``frozen``: the entries never change again.
+    :param app_list_lag: the list shows the apps as they were so long ago.
+    :param transitional_states: whether an app shows a state like ``RESTAGING`` during an action.
+    :param package_id_moves: the builds that give a flow a new ``package_id``.
+    :param state_case: letter case of all states; ``page`` writes them as the page does.
+    :param state_words: other words for states, by the page's word:
+        ``{"Cancelled": "Canceled", "SUCCESS": "done"}``.
+    :param accept_form: take a redeploy's ``release_name`` from a form too, as the Python sample of
+        the page sends it. Everything else about the service says JSON, so by default it is a 400.
+    """
+
+    speed: float = 1.0
+    rate_limit: int = 5000
+    rate_window: float = 3600.0
+    action_seconds: float | None = 5.0
+    action_spread: float = 0.0
+    action_polls: int | None = None
+    pending_seconds: float = 2.0
+    build_seconds: float = 10.0
+    begin_after: float = 0.0
+    action_lag: float = 0.0
+    busy: Literal["refuse", "queue", "both"] = "queue"
+    busy_status: int = 409
+    last_operated_at: Moment = "accepted"
+    last_operated_at_delay: float = 0.0
+    last_operated_at_granularity: float = 1.0
+    app_list: Literal["live", "frozen"] = "live"
+    app_list_lag: float = 0.0
+    transitional_states: bool = True
+    package_id_moves: Literal["success", "every_build", "never"] = "success"
+    state_case: Literal["page", "lower", "upper", "title"] = "page"
+    state_words: dict[str, str] = field(default_factory=dict)
+    accept_form: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            if not fits(getattr(self, name), kind):
+                raise ValueError(f"option {name} does not take {getattr(self, name)!r}")
+        for name in ("speed", "rate_window", "last_operated_at_granularity"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"option {name} is more than zero")
+        if not 400 <= self.busy_status <= 499:
+            raise ValueError("option busy_status is a refusal: 400 to 499")
+
+    def changed(self, **changes: Any) -> Options:
+        """Return these options with some of them changed.
+
+        :raises ValueError: an unknown option, or a value that it does not take.
+        """
+        if unknown := changes.keys() - _KINDS.keys():
+            raise ValueError(f"no such option: {', '.join(sorted(unknown))}")
+        return dataclasses.replace(self, **changes)
+
+    def spell(self, state: str) -> str:
+        """Return a state as this world writes it."""
+        word = self.state_words.get(state, state)
+        return word if self.state_case == "page" else getattr(word, self.state_case)()
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Say whether a value is of an annotated kind. Numbers are finite and not negative."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(
+            isinstance(item, str) for pair in value.items() for item in pair
+        )
+    if args := get_args(kind):
+        return any(fits(value, arg) for arg in args)
+    if kind in (int, float):
+        numbers = int if kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, numbers):
+            return False
+        return 0 <= value < math.inf
+    return isinstance(value, kind)
+
+
+_KINDS = get_type_hints(Options)

@@ -1,0 +1,441 @@
+"""The service on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import socket
+import ssl
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from airflow_provider_daocloud.sandbox import seeded
+from airflow_provider_daocloud.sandbox.contract import Request, Response
+from airflow_provider_daocloud.sandbox.control import CONTROL, control_app
+from airflow_provider_daocloud.sandbox.faults import Fault
+from airflow_provider_daocloud.sandbox.options import Options
+from airflow_provider_daocloud.sandbox.service import Break, Held, Served, Service
+from airflow_provider_daocloud.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections import Counter, deque
+    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from airflow_provider_daocloud.sandbox.service import Step
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+# So much of a held or delayed call may still be going on when the server stops.
+_STOP_SECONDS = 10.0
+
+
+class SandboxError(Exception):
+    """The sandbox could not start, or something in it broke."""
+
+
+class Sandbox:
+    """A DaoCloud on this machine, for as long as the ``with`` block lasts.
+
+    :param port: the port; 0 for one that is free.
+    :param host: the address to listen on.
+    :param speed: how many times faster than real time actions and builds go.
+    :param rate_limit: calls that a token has in an hour.
+    :param token: the access token; made up if missing.
+    :param seed: makes the ids the same in every run.
+    :param clock: gives the world's time in Unix seconds.
+    :param options: the world's other settings; ``speed`` and ``rate_limit``, if given, win.
+    :param fill: puts the first things into the world; by default a few apps and build flows.
+    :param prefix: the path in front of the calls. On-premises installations have ``/open/v1``.
+    :param certfile: a certificate, and ``keyfile`` its key (PEM): serve HTTPS.
+    :param keyfile: see ``certfile``.
+    :param keep_alive: seconds after which an idle connection is closed.
+    :param on_served: told of each call when it is answered, in the server's thread.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        speed: float | None = None,
+        rate_limit: int | None = None,
+        token: str | None = None,
+        seed: int | None = None,
+        clock: Callable[[], float] = time.time,
+        options: Options | None = None,
+        fill: Callable[[World], None] | None = seeded.fill,
+        prefix: str = "/v1",
+        certfile: str | Path | None = None,
+        keyfile: str | Path | None = None,
+        keep_alive: float = 60.0,
+        on_served: Callable[[Served], None] | None = None,
+    ) -> None:
+        given = {"speed": speed, "rate_limit": rate_limit}
+        changes = {name: value for name, value in given.items() if value is not None}
+        settings = (options or Options()).changed(**changes)
+        self.host = host
+        self.port = port
+        self.token = token or secrets.token_urlsafe(24)
+        self.errors: list[Exception] = []
+        self.connections = 0
+        self._tls = (certfile, keyfile) if certfile else None
+        self._keep_alive = keep_alive
+        self._running: _Running | None = None
+
+        def make_world() -> World:
+            world = World(clock=clock, seed=seed, options=settings)
+            world.add_account(self.token)
+            if fill is not None:
+                fill(world)
+            return world
+
+        self.service = Service(make_world, prefix=prefix, on_served=on_served)
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {self.url} {'running' if self._running else 'stopped'}>"
+
+    # What a user of it needs
+
+    @property
+    def url(self) -> str:
+        """The base URL, without the prefix."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    def connection_json(self, extra: dict[str, Any] | None = None) -> str:
+        """Return a value for ``AIRFLOW_CONN_DAOCLOUD_DEFAULT``; it contains the token.
+
+        :param extra: the connection's extras, if it needs any.
+        """
+        connection: dict[str, Any] = {
+            "conn_type": "daocloud",
+            "host": self.url,
+            "password": self.token,
+        }
+        if extra:
+            connection["extra"] = extra
+        return json.dumps(connection)
+
+    @property
+    def world(self) -> World:
+        """The apps, build flows and actions. A reset replaces it."""
+        return self.service.world
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each call was asked for, by its name."""
+        return self.service.counts
+
+    @property
+    def effects(self) -> Counter[str]:
+        """How often each call had its effect."""
+        return self.service.effects
+
+    @property
+    def counts_by_account(self) -> dict[str, Counter[str]]:
+        """The counts of each token, under its account's name."""
+        return self.service.counts_by_account
+
+    @property
+    def log(self) -> deque[Served]:
+        """The calls served, the oldest first."""
+        return self.service.log
+
+    def fault(self, kind: Any, **rule: Any) -> int:
+        """Switch a fault on; see :class:`~.faults.Fault`. Return the number that removes it."""
+        return self.service.add_fault(Fault(kind, **rule))
+
+    def remove_fault(self, fault_id: int) -> None:
+        """Switch a fault off."""
+        with self.service.changed:
+            self.service.faults.remove(fault_id)
+
+    def clear_faults(self) -> None:
+        """Switch all faults off and let go what is held."""
+        with self.service.changed:
+            self.service.faults.clear()
+            self.service.release()
+
+    def set_options(self, **changes: Any) -> None:
+        """Change how the world behaves from now on; see :class:`~.options.Options`."""
+        self.world.set_options(**changes)
+
+    def wait_held(self, count: int = 1, timeout: float = 10.0) -> list[Held]:
+        """Wait until so many calls are held, and return them.
+
+        :raises TimeoutError: there were fewer within ``timeout`` real seconds.
+        """
+        self.service.wait_for(lambda: len(self.service.held) >= count, timeout)
+        return list(self.service.held.values())
+
+    def release(self, *, drop: bool = False) -> int:
+        """Let go all that is held (or ``drop`` it); return how many calls that was."""
+        return self.service.release(drop=drop)
+
+    def reset(self) -> None:
+        """Begin again with a fresh world."""
+        self.service.reset()
+        self.connections = 0
+
+    # Running
+
+    def start(self) -> Self:
+        """Listen and serve, in a thread. Once it has run, the port stays the same.
+
+        :raises SandboxError: the port is taken, or the server did not come up.
+        """
+        if self._running is not None:
+            raise SandboxError("the sandbox runs already")
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        # Bound here, so that a busy port is the caller's error and not the thread's.
+        # TCP by name: otherwise asyncio leaves Nagle's algorithm on, and each answer takes 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self.host, self.port))
+            listener.listen(2048)
+        except OSError as error:
+            listener.close()
+            raise SandboxError(
+                f"cannot listen on {self.host}:{self.port}: {error.strerror}"
+            ) from error
+        self.port = listener.getsockname()[1]
+        try:
+            running = _Running(self, listener)
+        except (OSError, ssl.SSLError) as error:
+            listener.close()
+            raise SandboxError(f"cannot serve TLS: {error}") from error
+        running.start()
+        self._running = running
+        return self
+
+    def stop(self) -> None:
+        """Break all connections, stop serving, and wait until the thread has ended.
+
+        :raises SandboxError: the server crashed, or answering a call raised (which is a bug here).
+        """
+        running, self._running = self._running, None
+        if running is not None:
+            self.service.release(drop=True)
+            running.stop()
+        self.check()
+
+    def check(self) -> None:
+        """Raise what broke in the server's thread, if anything did.
+
+        :raises SandboxError: see :meth:`stop`.
+        """
+        if self._running is not None and self._running.crash is not None:
+            self.errors.append(self._running.crash)
+        if self.errors:
+            errors, self.errors = self.errors, []
+            raise SandboxError(f"the sandbox broke: {errors[0]!r}") from errors[0]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        except SandboxError:
+            # The block's own error is what its author wants to see.
+            if error is None:
+                raise
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, told to stop by an event instead of a flag looked at now and then."""
+
+    def __init__(self, config: uvicorn.Config, up: threading.Event) -> None:
+        super().__init__(config)
+        self._up = up
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._up.set()
+        await self.stopping.wait()
+        self.should_exit = True
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
+class _Running:
+    """One run of the server, in its thread."""
+
+    def __init__(self, sandbox: Sandbox, listener: socket.socket) -> None:
+        self.crash: Exception | None = None
+        self._listener = listener
+        self._up = threading.Event()
+
+        class Protocol(H11Protocol):
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                sandbox.connections += 1
+                super().connection_made(transport)
+
+        config = uvicorn.Config(
+            _application(sandbox, self),
+            http=Protocol,
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_keep_alive=sandbox._keep_alive,  # type: ignore[arg-type]
+            timeout_graceful_shutdown=1,
+            ssl_certfile=sandbox._tls[0] if sandbox._tls else None,
+            ssl_keyfile=sandbox._tls[1] if sandbox._tls else None,
+        )
+        config.load()
+        self._server = _Server(config, self._up)
+        self._thread = threading.Thread(target=self._run, name="daocloud-sandbox", daemon=True)
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        return self._server.stopping
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._server.serve(sockets=[self._listener]))
+        except BaseException as error:
+            self.crash = error if isinstance(error, Exception) else SandboxError(repr(error))
+        finally:
+            self._listener.close()
+            self._up.set()
+
+    def start(self) -> None:
+        self._thread.start()
+        self._up.wait(_STOP_SECONDS)
+        if self.crash is not None:
+            raise SandboxError(f"the sandbox did not start: {self.crash!r}") from self.crash
+
+    def stop(self) -> None:
+        loop = self._server.loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has crashed
+                loop.call_soon_threadsafe(self._server.stopping.set)
+        self._thread.join(_STOP_SECONDS)
+        if self._thread.is_alive():
+            raise SandboxError("the sandbox's thread does not end")
+        if self.crash is not None:
+            raise SandboxError(f"the sandbox crashed: {self.crash!r}") from self.crash
+
+
+def _application(sandbox: Sandbox, running: _Running) -> Any:
+    controls = control_app(sandbox)
+    service = sandbox.service
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            if scope["path"].startswith(CONTROL):
+                await controls(scope, receive, send)
+                return
+            body = await _body(receive)
+            if body is None:
+                return
+            headers = {
+                name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            }
+            request = Request(scope["method"], scope["raw_path"].decode("ascii"), headers, body)
+            await _take(service.serve(request), running.stopping, receive, send)
+        except Exception as error:
+            sandbox.errors.append(error)
+            logging.getLogger(__name__).exception("the sandbox broke on a call")
+            raise
+
+    return application
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the request's body; ``None`` if the client left before its end."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _take(
+    steps: Iterator[Step], stopping: asyncio.Event, receive: Receive, send: Send
+) -> None:
+    for step in steps:
+        if isinstance(step, Response):
+            await _send(send, step)
+        elif isinstance(step, Break):
+            await _break(step, receive, send)
+        elif isinstance(step, Held):
+            await _until_released(step)
+        elif await _stopped_within(stopping, step.seconds):
+            await _break(Break(), receive, send)
+            return
+
+
+async def _stopped_within(stopping: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _until_released(held: Held) -> None:
+    loop = asyncio.get_running_loop()
+    released = asyncio.Event()
+    held.when_released(lambda: loop.call_soon_threadsafe(released.set))
+    await released.wait()
+
+
+async def _send(send: Send, answer: Response, *, body: bytes | None = None) -> None:
+    headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in answer.headers.items()]
+    headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    halfway = body is not None
+    await send(
+        {
+            "type": "http.response.body",
+            "body": body if body is not None else answer.body,
+            "more_body": halfway,
+        }
+    )
+
+
+async def _break(step: Break, receive: Receive, send: Send) -> None:
+    # The server hands its own request cycle's bound method to the outermost application: the only
+    # way from there to the connection.
+    transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
+    if step.halfway is not None:
+        await _send(send, step.halfway, body=step.halfway.body[: len(step.halfway.body) // 2])
+    if step.reset:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    # Until the server has noticed; it would miss its answer otherwise.
+    while (await receive())["type"] != "http.disconnect":
+        pass
