@@ -284,7 +284,12 @@ def _text(data: Mapping[str, Any], key: str) -> str | None:
     value = data.get(key)
     if value is None or isinstance(value, (Mapping, list, bool)):
         return None
-    return str(value)
+    return _writable(str(value))
+
+
+def _writable(text: str) -> str:
+    # JSON can spell half a surrogate pair, which no log file and no database takes.
+    return text.encode(errors="replace").decode()
 
 
 def _texts(data: object, *keys: str) -> dict[str, str | None]:
@@ -325,7 +330,7 @@ def _iso(moment: datetime | None) -> str | None:
 def _error_message(info: object) -> str | None:
     if isinstance(info, Mapping):
         info = info.get("message")
-    return info if isinstance(info, str) and info else None
+    return _writable(info) if isinstance(info, str) and info else None
 
 
 def _config(data: Mapping[str, Any]) -> AppConfig:
