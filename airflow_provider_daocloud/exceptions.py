@@ -12,7 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowTaskTimeout,
+)
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
@@ -25,22 +29,22 @@ from airflow_provider_daocloud.api.errors import (
 from airflow_provider_daocloud.waits import Outcome, is_fatal
 
 
-class DaoCloudActionFailed(ActionFailedError, AirflowException):
+class DaoCloudActionFailedError(ActionFailedError, AirflowException):
     """DaoCloud says that the action FAILED; the text has DaoCloud's message."""
 
 
-class DaoCloudBuildFailed(BuildFailedError, AirflowException):
+class DaoCloudBuildFailedError(BuildFailedError, AirflowException):
     """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
 
 
-class DaoCloudWaitTimeout(WaitTimeoutError, AirflowException):
+class DaoCloudWaitTimeoutError(WaitTimeoutError, AirflowException):
     """Waited as long as was asked, and it still goes on."""
 
 
 _AIRFLOW_CLASS: dict[type[WaitError], type[WaitError]] = {
-    ActionFailedError: DaoCloudActionFailed,
-    BuildFailedError: DaoCloudBuildFailed,
-    WaitTimeoutError: DaoCloudWaitTimeout,
+    ActionFailedError: DaoCloudActionFailedError,
+    BuildFailedError: DaoCloudBuildFailedError,
+    WaitTimeoutError: DaoCloudWaitTimeoutError,
 }
 
 
@@ -56,7 +60,7 @@ def airflow_error(error: DaoCloudError) -> Exception:
     return error
 
 
-def outcome_error(outcome: Outcome, failure: type[WaitError]) -> Exception:
+def outcome_error(outcome: Outcome, failure: type[WaitError]) -> BaseException:
     """Return the exception for a wait that ended without success, wherever it ran.
 
     :param outcome: how it ended.
@@ -64,6 +68,8 @@ def outcome_error(outcome: Outcome, failure: type[WaitError]) -> Exception:
     """
     if outcome.kind == "fatal":
         return AirflowFailException(outcome.message)
+    if outcome.kind == "timeout" and outcome.limit == "execution_timeout":
+        return AirflowTaskTimeout(outcome.message)
     kind: type[WaitError] = {
         "failed": failure,
         "timeout": WaitTimeoutError,

@@ -69,6 +69,9 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": name, "python-modules": [f"{package}.operators.daocloud"]}
         ],
         "sensors": [{"integration-name": name, "python-modules": [f"{package}.sensors.daocloud"]}],
+        "triggers": [
+            {"integration-name": name, "python-modules": [f"{package}.triggers.daocloud"]}
+        ],
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

@@ -85,9 +85,6 @@ class Wait(Protocol):
     def judge(self, seen: Any, memory: Memory) -> Look:
         """Judge what the call returned. ``memory`` is JSON-safe and lasts as long as the wait."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the wait as JSON-safe data, for `from_dict`."""
-
 
 @dataclass(frozen=True)
 class ActionWait:
@@ -107,7 +104,7 @@ class ActionWait:
         """``GET /v1/apps/{app_id}/actions/{action_id}``."""
         return protocol.get_action(self.app_id, self.action_id)
 
-    def judge(self, seen: Action, memory: Memory) -> Look:
+    def judge(self, seen: Action, memory: Memory) -> Look:  # noqa: ARG002 - nothing to remember
         """SUCCESS succeeds, FAILED fails with DaoCloud's message, everything else goes on."""
         result = seen.as_dict() | {"action_id": self.action_id, "app_id": self.app_id}
         if seen.state is ActionState.SUCCESS:
@@ -116,10 +113,6 @@ class ActionWait:
             said = f"DaoCloud says: {seen.error_message}" if seen.error_message else "no message."
             return Look("failed", seen.state_text, result, problem=f"FAILED; {said}")
         return Look("ongoing", seen.state_text, result, note=_unknown(seen.state, seen.state_text))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the wait as JSON-safe data."""
-        return {"kind": self.kind, "app_id": self.app_id, "action_id": self.action_id}
 
     def __str__(self) -> str:
         return f"action {self.action_id} of app {self.app_id}"
@@ -144,6 +137,25 @@ class BuildFlowWait:
 
     kind: ClassVar[str] = "build_flow"
     failure: ClassVar[type[WaitError]] = BuildFailedError
+
+    @classmethod
+    def of(
+        cls,
+        build_flow_id: str,
+        target_statuses: str | Iterable[str] = ("Success",),
+        not_package_id: str | None = None,
+    ) -> BuildFlowWait:
+        """Return the wait for what a user asked for.
+
+        :param not_package_id: None asks for any build; "" (or "None", which a template makes of
+            nothing) for a new one of a flow that had no package yet.
+        :raises InputError: an argument is unusable.
+        """
+        if not_package_id == "None":
+            not_package_id = ""
+        if not_package_id:
+            protocol.checked("not_package_id", not_package_id)
+        return cls(build_flow_id, parse_statuses(target_statuses), not_package_id)
 
     def call(self) -> protocol.Call[BuildFlow]:
         """``GET /v1/build-flows/{build_flow_id}``."""
@@ -170,35 +182,9 @@ class BuildFlowWait:
             return Look("failed", seen.status_text, result, problem=f"the build is {seen.status}.")
         return Look("ongoing", seen.status_text or "of no status", result, note=note)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the wait as JSON-safe data."""
-        return {
-            "kind": self.kind,
-            "build_flow_id": self.build_flow_id,
-            "target_statuses": [str(status) for status in self.target_statuses],
-            "not_package_id": self.not_package_id,
-        }
-
     def __str__(self) -> str:
         new = "a new build of " if self.not_package_id is not None else ""
         return f"{new}build flow {self.build_flow_id}"
-
-
-def from_dict(data: Mapping[str, Any]) -> Wait:
-    """Return the wait that ``as_dict`` described. Unknown fields of a later version are ignored.
-
-    :raises InputError: it is of no kind that this version knows.
-    """
-    kind = data.get("kind")
-    if kind == ActionWait.kind:
-        return ActionWait(data["app_id"], data["action_id"])
-    if kind == BuildFlowWait.kind:
-        return BuildFlowWait(
-            data["build_flow_id"],
-            parse_statuses(data.get("target_statuses") or (BuildStatus.SUCCESS,)),
-            data.get("not_package_id"),
-        )
-    raise InputError("wait", f"{kind!r} is no kind of wait that this version of the provider knows.")
 
 
 def parse_statuses(words: str | Iterable[str]) -> tuple[BuildStatus, ...]:
@@ -224,13 +210,22 @@ class Outcome:
     :param kind: *succeeded*, *failed*, *unknown*, *timeout*, or *fatal* (no retry can mend it).
     :param result: the thing as it was last seen.
     :param message: what happened, unless it succeeded.
+    :param limit: which of the task's settings set the time that is up.
     """
 
     kind: Literal["succeeded", "failed", "unknown", "timeout", "fatal"]
     result: dict[str, Any] | None = None
     message: str = ""
+    limit: str = "timeout"
 
     KINDS: ClassVar[tuple[str, ...]] = ("succeeded", "failed", "unknown", "timeout", "fatal")
+
+    @classmethod
+    def of_look(cls, look: Look) -> Outcome:
+        """Return the outcome of a wait whose only look this was."""
+        if look.verdict == "succeeded":
+            return cls("succeeded", look.result)
+        return cls("unknown", look.result, f"it was taken to have succeeded, but is {look.state}")
 
     @classmethod
     def of_error(cls, error: DaoCloudError) -> Outcome:
@@ -246,7 +241,12 @@ class Outcome:
 
     def as_event(self) -> dict[str, Any]:
         """Return the payload of a trigger's event."""
-        return {"outcome": self.kind, "result": self.result, "message": self.message}
+        return {
+            "outcome": self.kind,
+            "result": self.result,
+            "message": self.message,
+            "limit": self.limit,
+        }
 
     @classmethod
     def of_event(cls, event: object) -> Outcome:
@@ -262,12 +262,35 @@ class Outcome:
             raise InputError("event", f"the trigger's event is of an unknown kind: {kind!r:.200}")
         if not isinstance(result, dict) and (result is not None or kind == "succeeded"):
             raise InputError("event", f"the trigger's event has no usable result: {result!r:.200}")
-        return cls(kind, result, str(message or ""))
+        return cls(kind, result, str(message or ""), str(event.get("limit") or "timeout"))
 
 
 def is_fatal(error: DaoCloudError) -> bool:
     """Whether no retry can mend it: a bad argument, a wrong token, an unknown thing, a refusal."""
     return isinstance(error, (InputError, AuthenticationError, NotFoundError, RefusedError))
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How far the looks of a wait are apart: quick at first, then growing with the time waited.
+
+    :param longest: the longest pause, in seconds.
+    :param first: the first pause, in seconds.
+    :param share: a pause is at most this part of the time waited so far, so that an end is seen
+        late by that part at most.
+    """
+
+    longest: float
+    first: float = FIRST_INTERVAL
+    share: float = INTERVAL_SHARE
+
+    def pause(self, elapsed: float) -> float:
+        """Return the seconds until the next look, with some jitter so that waits do not march.
+
+        :param elapsed: seconds waited so far.
+        """
+        grown = min(max(self.first, elapsed * self.share), self.longest)
+        return grown * random.uniform(0.9, 1.0)  # noqa: S311 - jitter is no secret
 
 
 @dataclass
@@ -335,16 +358,16 @@ class Tracker:
             text += f" Last error: {self.last_error}"
         return WaitTimeoutError(text, self.last.result if self.last else None)
 
-    def pause(self, now: float, longest: float) -> float:
-        """Return the seconds until the next look.
+    def pause(self, now: float, cadence: Cadence) -> float:
+        """Return the seconds until the next look: what the server said, or else the cadence.
 
         :param now: seconds since the epoch.
-        :param longest: the longest pause, in seconds; the first ones are shorter.
+        :param cadence: how far the looks are apart.
         """
         if self.last_error is not None and self.last_error.retry_at is not None:
-            return max(self.last_error.retry_at - now, 0.0) + 0.5 + random.random()
-        grown = max(FIRST_INTERVAL, (now - self.started) * INTERVAL_SHARE)
-        return min(grown, longest) * random.uniform(0.9, 1.0)
+            jitter = random.random()  # noqa: S311 - jitter is no secret
+            return max(self.last_error.retry_at - now, 0.0) + 0.5 + jitter
+        return cadence.pause(now - self.started)
 
 
 class WaitLog:
@@ -356,7 +379,11 @@ class WaitLog:
     def __init__(self, log: Callable[..., None]) -> None:
         self._log = log
         self._said = ""
-        self._next = 0.0
+        self._next = 10.0
+
+    def due(self, tracker: Tracker) -> float:
+        """Return when it is time to tell of the wait again, though nothing changed."""
+        return tracker.started + self._next
 
     def look(self, tracker: Tracker, now: float, pause: float | None = None) -> None:
         """Tell of the last look, if there is something new or it is time to.
@@ -375,7 +402,8 @@ class WaitLog:
         elapsed = now - tracker.started
         if saying == self._said and elapsed < self._next:
             return
-        self._said, self._next = saying, max(elapsed * 1.5, elapsed + 10)
+        self._said = saying
+        self._next = max(elapsed * 1.5, elapsed + 10)
         next_look = "" if pause is None else f"; next look in {pause:.0f} s"
         self._log("%s %s after %.0f s%s", tracker.wait, saying, elapsed, next_look)
 
@@ -404,6 +432,7 @@ def block(
     """
     tracker = Tracker(wait, started=clock(), max_outage=max_outage)
     deadline = tracker.started + timeout
+    cadence = Cadence(poll_interval)
     wait_log = WaitLog(log)
     while True:
         try:
@@ -417,7 +446,7 @@ def block(
         now = clock()
         if now >= deadline:
             raise tracker.timed_out(timeout)
-        pause = min(tracker.pause(now, poll_interval), deadline - now)
+        pause = min(tracker.pause(now, cadence), deadline - now)
         wait_log.look(tracker, now, pause)
         sleep(pause)
 
@@ -436,7 +465,7 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
     if not (0 <= seconds < float("inf")) or (seconds == 0 and not zero):
         least = "0 or more" if zero else "more than 0"
         raise InputError(name, f"must be {least} seconds, not {value!r}.")
-    return cast(float, seconds)
+    return cast("float", seconds)
 
 
 def _unknown(state: ActionState | BuildStatus, text: str) -> str:

@@ -11,6 +11,8 @@ from airflow_provider_daocloud.api.errors import ProtocolError, UnreachableError
 from airflow_provider_daocloud.api.protocol import Answer, Call, RateLimit, interpret, rate_limit
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 T = TypeVar("T")
@@ -106,13 +108,12 @@ class AsyncDaoCloudClient:
         return await asyncio.to_thread(build)
 
 
-def _ssl_context(verify: bool | str) -> object:
+def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
     import ssl
+    from pathlib import Path
 
     if isinstance(verify, str):
-        import os
-
-        folder = os.path.isdir(verify)
+        folder = Path(verify).is_dir()
         return ssl.create_default_context(
             cafile=None if folder else verify, capath=verify if folder else None
         )

@@ -60,7 +60,8 @@ class DaoCloudClient:
             patience=self.patience if patience is None else patience, clock=self._clock
         )
         retrying = Retrying(sleep=self._sleep, **options)
-        return retrying(self._send_once, call)
+        answer: T = retrying(self._send_once, call)
+        return answer
 
     def close(self) -> None:
         """Close the pooled connections. The client stays usable."""
@@ -71,7 +72,10 @@ class DaoCloudClient:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -145,7 +149,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
-        error = next((e for e in wrapped if isinstance(e, BaseException) and id(e) not in seen), None)
+        errors = (e for e in wrapped if isinstance(e, BaseException))
+        error = next((e for e in errors if id(e) not in seen), None)
 
 
 def _never_arrived(chain: list[BaseException]) -> bool:

@@ -131,6 +131,17 @@ def get_action(app_id: str, action_id: str) -> Call[Action]:
     return Call("get_action", "GET", path, _object(Action.parse))
 
 
+def unparsed(call: Call[tuple[Any, ...]]) -> Call[tuple[Mapping[str, Any], ...]]:
+    """Return a list call whose items stay as the API sent them.
+
+    For the shared poller: it asks the same list again and again, and parses only what changed.
+    """
+    raw: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_sent
+    if call.name == "list_apps":
+        return Call(call.name, call.method, call.path, _list("app", raw, or_key="apps"))
+    return Call(call.name, call.method, call.path, _list("build_flows", raw))
+
+
 # --- arguments ----------------------------------------------------------------------------------
 
 
@@ -159,11 +170,11 @@ def checked(field: str, value: object) -> str:
 
 
 def segment(field: str, value: object) -> str:
-    """Return an id percent-encoded, to be one segment of a path and never more than one.
+    r"""Return an id percent-encoded, to be one segment of a path and never more than one.
 
     :param field: the argument's name, for the error.
     :param value: the id.
-    :raises InputError: as `checked`, and for whatever would lead elsewhere: ``/``, ``\\``, ``..``.
+    :raises InputError: as `checked`, and for whatever would lead elsewhere: ``/``, ``\``, ``..``.
     """
     text = checked(field, value)
     if text in (".", "..") or "/" in text or "\\" in text:
@@ -340,6 +351,10 @@ def _object(parse: Callable[[Mapping[str, Any]], T]) -> Callable[[Any], T]:
         return parse(data)
 
     return read
+
+
+def _as_sent(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return data
 
 
 def _list(

@@ -44,8 +44,11 @@ class DaoCloudHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields, for Airflow before 3.2 (later lines read provider info)."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from wtforms import BooleanField, StringField
+        # Both come with Airflow 2 alone; later lines read provider info, and never call this.
+        from flask_appbuilder.fieldwidgets import (  # type: ignore[import-not-found, unused-ignore]
+            BS3TextFieldWidget,
+        )
+        from wtforms import BooleanField, StringField  # type: ignore[import-untyped]
 
         widgets: dict[str, Any] = {}
         for name, (kind, label, text) in provider_info.EXTRA_FIELDS.items():

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import InputError
-from airflow_provider_daocloud.exceptions import airflow_errors
+from airflow_provider_daocloud.deferral import TimeLimit, default_deferrable
+from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.triggers.daocloud import DaoCloudActionTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -31,19 +34,21 @@ class DaoCloudActOperator(BaseOperator):
     :param timeout: seconds (or a timedelta) to wait for the action; a last look is taken then.
     :param max_outage: seconds (or a timedelta) for which DaoCloud may be unreadable before the
         task ends as *could not find out*; 0 ends it at the first fault.
+    :param deferrable: whether to wait in the triggerer, which costs next to nothing. Default:
+        ``[operators] default_deferrable``.
     :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
     :return: the finished action as JSON-safe data: ``action_id``, ``action_name``, ``state``,
         ``app_id``, ``start_date``, ``end_date``, ``time_cost_seconds``, ``error_message``. The
         action id is pushed as XCom ``action_id`` too, as soon as there is one.
-    :raises DaoCloudActionFailed: DaoCloud says FAILED; the error has its message.
-    :raises DaoCloudWaitTimeout: the time is up and the action still runs.
+    :raises DaoCloudActionFailedError: DaoCloud says FAILED; the error has its message.
+    :raises DaoCloudWaitTimeoutError: the time is up and the action still runs.
     :raises CouldNotFindOutError: DaoCloud was unreadable for longer than ``max_outage``.
     :raises OutcomeUnknownError: nobody can tell whether the action was taken.
     :raises AirflowFailException: no retry can mend it: a bad argument, a wrong token, no such app.
     """
 
     template_fields: Sequence[str] = ("app_id", "daocloud_conn_id")
-    ui_color: ClassVar[str] = "#d8ecff"
+    ui_color: str = "#d8ecff"
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class DaoCloudActOperator(BaseOperator):
         poll_interval: float | timedelta = 10.0,
         timeout: float | timedelta = 3600.0,
         max_outage: float | timedelta = waits.DEFAULT_MAX_OUTAGE,
+        deferrable: bool | None = None,
         daocloud_conn_id: str = DaoCloudHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -62,6 +68,7 @@ class DaoCloudActOperator(BaseOperator):
         self.poll_interval = waits.check_seconds("poll_interval", poll_interval)
         self.timeout = waits.check_seconds("timeout", timeout)
         self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.daocloud_conn_id = daocloud_conn_id
         self._running_action: str | None = None
         if self.timeout < self.poll_interval:
@@ -76,8 +83,9 @@ class DaoCloudActOperator(BaseOperator):
         """The hook of the connection."""
         return DaoCloudHook(self.daocloud_conn_id)
 
-    def execute(self, context: Context) -> dict[str, Any] | str:
+    def execute(self, context: Context) -> dict[str, Any] | str | None:
         """Post the action, and wait for it unless told not to."""
+        began = time.time()
         with airflow_errors():
             call = self.call()
             action_id = self.hook.send(call)
@@ -85,16 +93,51 @@ class DaoCloudActOperator(BaseOperator):
             context["ti"].xcom_push(key="action_id", value=action_id)
             if not self.wait_for_completion:
                 return action_id
-            self._running_action = action_id
-            look = waits.block(
-                waits.ActionWait(self.app_id, action_id),
-                self.hook.look,
-                timeout=self.timeout,
-                poll_interval=self.poll_interval,
-                max_outage=self.max_outage,
-                log=self.log.info,
-            )
-            return look.result
+            if not self.deferrable:
+                return self._block(action_id)
+        self._defer(action_id, began)
+        return None  # never reached: defer raises
+
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002 - Airflow passes it
+        event: Any = None,
+    ) -> dict[str, Any]:
+        """Return the finished action, or raise why the wait ended without success."""
+        with airflow_errors():
+            outcome = waits.Outcome.of_event(event)
+        if outcome.kind != "succeeded":
+            raise outcome_error(outcome, waits.ActionWait.failure)
+        return outcome.result or {}
+
+    def _block(self, action_id: str) -> dict[str, Any]:
+        self._running_action = action_id
+        look = waits.block(
+            waits.ActionWait(self.app_id, action_id),
+            self.hook.look,
+            timeout=self.timeout,
+            poll_interval=self.poll_interval,
+            max_outage=self.max_outage,
+            log=self.log.info,
+        )
+        self._running_action = None
+        return look.result
+
+    def _defer(self, action_id: str, began: float) -> None:
+        now = time.time()
+        limit = TimeLimit.of(self.timeout, self.execution_timeout, now - began)
+        trigger = DaoCloudActionTrigger(
+            app_id=self.app_id,
+            action_id=action_id,
+            daocloud_conn_id=self.daocloud_conn_id,
+            started=now,
+            timeout=limit.seconds,
+            limit=limit.name,
+            poll_interval=self.poll_interval,
+            max_outage=self.max_outage,
+        )
+        self.hook.close()
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=limit.backstop)
 
     def on_kill(self) -> None:
         """Say what goes on without us: DaoCloud has no call that cancels an action."""

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -17,10 +17,28 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_daocloud import waits
-from airflow_provider_daocloud.api import protocol
-from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError, NotFoundError
+from airflow_provider_daocloud.api.errors import (
+    CallError,
+    DaoCloudError,
+    InputError,
+    NotFoundError,
+    WaitError,
+    WaitTimeoutError,
+)
+from airflow_provider_daocloud.deferral import (
+    TimeLimit,
+    default_deferrable,
+    growing,
+    why_not_end_from_trigger,
+    why_not_start_from_trigger,
+)
 from airflow_provider_daocloud.exceptions import outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.triggers.daocloud import (
+    DaoCloudActionTrigger,
+    DaoCloudBuildFlowTrigger,
+    DaoCloudTrigger,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -41,7 +59,16 @@ class DaoCloudSensor(BaseSensorOperator):
         wait at the first fault.
     :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
     :param poke_interval: seconds (or a timedelta) between two looks. Default: 10, and 60 in
-        ``reschedule`` mode, where each look starts a process.
+        ``reschedule`` mode, where each look starts a process. When deferred it is the longest time
+        between two looks, and the first come sooner; with ``exponential_backoff`` the shortest.
+    :param deferrable: whether to wait in the triggerer, which costs next to nothing. Default:
+        ``[operators] default_deferrable``.
+    :param end_from_trigger: whether the triggerer may end the task when the wait has succeeded, so
+        that no worker is needed for it. Where Airflow would drop something (a success callback,
+        outlet events), a worker ends the task all the same, and its log says so.
+    :param start_from_trigger: whether the triggerer may start the task, so that no worker is
+        needed at all. Where that cannot work (an argument from another task, a mapped task, Airflow
+        before 3.3), a worker starts it all the same, and its log says so.
     :raises AirflowSensorTimeout: the time is up; a last look was taken then.
     :raises CouldNotFindOutError: DaoCloud was unreadable for longer than ``max_outage``.
     :raises AirflowFailException: no retry can mend it: a bad argument, a wrong token, no such
@@ -50,6 +77,8 @@ class DaoCloudSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("daocloud_conn_id",)
     ui_color: str = "#d8f5e6"
+    trigger_class: ClassVar[type[DaoCloudTrigger]]
+    failure: ClassVar[type[WaitError]]
 
     def __init__(
         self,
@@ -59,6 +88,9 @@ class DaoCloudSensor(BaseSensorOperator):
         poke_interval: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
         mode: str = "poke",
+        deferrable: bool | None = None,
+        end_from_trigger: bool = False,
+        start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
         if timeout is not None:
@@ -72,11 +104,20 @@ class DaoCloudSensor(BaseSensorOperator):
             raise InputError("timeout", "is shorter than poke_interval: the wait would never look.")
         self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
         self.daocloud_conn_id = daocloud_conn_id
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.end_from_trigger = end_from_trigger
+        if start_from_trigger and not self.deferrable:
+            raise InputError("start_from_trigger", "needs deferrable=True.")
+        self._start_wanted = start_from_trigger
         self._tracker: waits.Tracker | None = None
 
     @abstractmethod
     def wait(self) -> waits.Wait:
         """Return what to wait for; raises InputError for what cannot be sent."""
+
+    @abstractmethod
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return what the trigger needs to know of the thing to wait for."""
 
     @cached_property
     def hook(self) -> DaoCloudHook:
@@ -85,12 +126,108 @@ class DaoCloudSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait as Airflow's sensors do, except that never_fail covers a time-out in every mode."""
+        if self.deferrable:
+            return self._defer()
         try:
             return super().execute(context)
         except AirflowSensorTimeout as e:
             if self.never_fail:
                 raise AirflowSkipException(str(e)) from e
             raise
+
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002 - Airflow passes it
+        event: Any = None,
+    ) -> Any:
+        """Return the thing, or raise why the wait ended without success: as in every mode."""
+        try:
+            if event == "success" and self.end_from_trigger:
+                # ``dag.test()`` knows no end from the trigger and hands over its name. The result
+                # is not in it, and success is not taken on its word: look once more.
+                with self.hook.get_conn():
+                    look = waits.Tracker(self.wait(), time.time()).saw(
+                        self.hook.send(self.wait().call())
+                    )
+                outcome = waits.Outcome.of_look(look)
+            else:
+                outcome = waits.Outcome.of_event(event)
+        except DaoCloudError as e:
+            outcome = waits.Outcome.of_error(e)
+        if outcome.kind != "succeeded":
+            self._end(outcome)
+        return outcome.result
+
+    def _defer(self) -> Any:
+        began = time.time()
+        if self._start_wanted and not self.start_from_trigger:
+            why = self._why_not_start() or "it is mapped"
+            self.log.info("A worker starts this task, not the trigger: %s.", why)
+        end_task = self.end_from_trigger
+        if end_task and (why_not := why_not_end_from_trigger(self)):
+            self.log.info("A worker will end this task, not the trigger: %s.", why_not)
+            end_task = False
+        try:
+            tracker = waits.Tracker(self.wait(), started=began, max_outage=self.max_outage)
+            try:
+                look = tracker.saw(self.hook.look(tracker.wait.call()))
+            except CallError as e:
+                tracker.missed(e, time.time())
+            else:
+                if look.verdict == "succeeded":
+                    return look.result
+            self._wait_log.look(tracker, time.time())
+        except DaoCloudError as e:
+            self._end(waits.Outcome.of_error(e))
+        finally:
+            self.hook.close()
+        limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
+        arguments = self._trigger_arguments(limit, end_task)
+        arguments |= {"started": began, "memory": tracker.memory}
+        self.defer(
+            trigger=self.trigger_class(**arguments),
+            method_name="execute_complete",
+            timeout=limit.backstop,
+        )
+
+    def _trigger_arguments(self, limit: TimeLimit, end_task: bool) -> dict[str, Any]:
+        if self.exponential_backoff:
+            intervals = growing(self.poke_interval, self.max_wait)
+        else:
+            intervals = {"poll_interval": self.poke_interval}
+        return {
+            **self.wait_arguments(),
+            **intervals,
+            "daocloud_conn_id": self.daocloud_conn_id,
+            "timeout": limit.seconds,
+            "limit": limit.name,
+            "max_outage": self.max_outage,
+            "end_task": end_task,
+            "push_result": self.do_xcom_push,
+        }
+
+    def _why_not_start(self) -> str | None:
+        values = [getattr(self, name) for name in self.template_fields]
+        return why_not_start_from_trigger(self, values)
+
+    def _may_start_from_trigger(self) -> None:
+        """Let the triggerer start this task, if it can; called at the end of ``__init__``.
+
+        Set on the instance: a mapped task would start with a class attribute's arguments.
+        """
+        if not self._start_wanted or self._why_not_start() is not None:
+            return
+        from airflow.triggers.base import StartTriggerArgs
+
+        limit = TimeLimit.of(self.timeout, self.execution_timeout)
+        end_task = self.end_from_trigger and why_not_end_from_trigger(self) is None
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"{self.trigger_class.__module__}.{self.trigger_class.__qualname__}",
+            trigger_kwargs=self._trigger_arguments(limit, end_task),
+            next_method="execute_complete",
+            timeout=limit.backstop,
+        )
+        self.start_from_trigger = True
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once. Returns the thing as JSON-safe data when it has succeeded."""
@@ -117,8 +254,10 @@ class DaoCloudSensor(BaseSensorOperator):
             # was just posted: it takes the time here in which a replica may lag behind the POST.
             time.sleep(waits.FIRST_INTERVAL)
 
-    def _end(self, outcome: waits.Outcome) -> None:
-        error = outcome_error(outcome, self.wait().failure)
+    def _end(self, outcome: waits.Outcome) -> NoReturn:
+        error = outcome_error(outcome, self.failure)
+        if isinstance(error, WaitTimeoutError):
+            error = AirflowSensorTimeout(str(error))
         if self.never_fail or (self.soft_fail and outcome.kind != "unknown"):
             raise AirflowSkipException(str(error)) from error
         raise error
@@ -143,7 +282,7 @@ class DaoCloudSensor(BaseSensorOperator):
     def _remembered(self, context: Context) -> waits.Tracker:
         tracker = waits.Tracker(self.wait(), started=time.time(), max_outage=self.max_outage)
         tracker.wait.call()  # a bad id ends here, before anything is sent
-        store = context.get("task_state_store") if self.reschedule else None
+        store: Any = context.get("task_state_store") if self.reschedule else None
         entry = store.get(STATE_KEY) if store is not None else None
         if isinstance(entry, dict) and entry.get("try_number") == context["ti"].try_number:
             tracker.started = entry["started"]
@@ -152,7 +291,7 @@ class DaoCloudSensor(BaseSensorOperator):
 
     def _remember(self, context: Context, tracker: waits.Tracker) -> None:
         # The store outlives tries and clears, so the entry says which try it is of.
-        store = context.get("task_state_store") if self.reschedule else None
+        store: Any = context.get("task_state_store") if self.reschedule else None
         if store is not None:
             entry = {
                 "try_number": context["ti"].try_number,
@@ -168,19 +307,26 @@ class DaoCloudActionSensor(DaoCloudSensor):
     :param app_id: the app's id (templated).
     :param action_id: the action's id, as the operator that posted it returned it (templated).
     :return: the finished action as JSON-safe data, as the operators return it.
-    :raises DaoCloudActionFailed: DaoCloud says FAILED; the error has its message.
+    :raises DaoCloudActionFailedError: DaoCloud says FAILED; the error has its message.
     """
 
     template_fields: Sequence[str] = (*DaoCloudSensor.template_fields, "app_id", "action_id")
+    trigger_class = DaoCloudActionTrigger
+    failure = waits.ActionWait.failure
 
     def __init__(self, *, app_id: str, action_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.app_id = app_id
         self.action_id = action_id
+        self._may_start_from_trigger()
 
     def wait(self) -> waits.ActionWait:
         """Return what to wait for."""
         return waits.ActionWait(self.app_id, self.action_id)
+
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return what the trigger needs to know of the action."""
+        return {"app_id": self.app_id, "action_id": self.action_id}
 
 
 class DaoCloudBuildFlowSensor(DaoCloudSensor):
@@ -194,7 +340,7 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
     :param not_package_id: the package that the flow had before the build that is waited for
         (templated). If it renders to nothing, the flow had none, and any package is new.
     :return: the build flow as JSON-safe data, with the API's field names.
-    :raises DaoCloudBuildFailed: the build ended in Failure, Error, Cancelled or Timeout.
+    :raises DaoCloudBuildFailedError: the build ended in Failure, Error, Cancelled or Timeout.
     """
 
     template_fields: Sequence[str] = (
@@ -202,6 +348,8 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         "build_flow_id",
         "not_package_id",
     )
+    trigger_class = DaoCloudBuildFlowTrigger
+    failure = waits.BuildFlowWait.failure
 
     def __init__(
         self,
@@ -215,14 +363,18 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         self.build_flow_id = build_flow_id
         self.target_statuses = [str(status) for status in waits.parse_statuses(target_statuses)]
         self.not_package_id = not_package_id
-        # Remembered before rendering: a template that renders to nothing still asks for a new build.
+        # Kept from before rendering: a template that renders to nothing still asks for a new build.
         self._new_build = not_package_id is not None
+        self._may_start_from_trigger()
 
     def wait(self) -> waits.BuildFlowWait:
         """Return what to wait for."""
-        package_id = self.not_package_id
-        if self._new_build:
-            none = package_id is None or package_id in ("", "None")
-            package_id = "" if none else protocol.checked("not_package_id", package_id)
-        statuses = waits.parse_statuses(self.target_statuses)
-        return waits.BuildFlowWait(self.build_flow_id, statuses, package_id)
+        return waits.BuildFlowWait.of(**self.wait_arguments())
+
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return what the trigger needs to know of the build flow."""
+        return {
+            "build_flow_id": self.build_flow_id,
+            "target_statuses": self.target_statuses,
+            "not_package_id": (self.not_package_id or "") if self._new_build else None,
+        }

@@ -1,0 +1,1 @@
+"""Triggers, and the shared poller behind them."""

@@ -1,0 +1,122 @@
+"""How fast one process may ask, so that all users of a token stay inside its hourly limit: pure.
+
+DaoCloud counts the calls of a token, whoever makes them, and says in each answer how many remain
+until the reset. A `Budget` spreads what remains, less a reserve, evenly over the time that remains.
+What others use shows as a faster fall of the remaining calls, and is left to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from airflow_provider_daocloud.api.protocol import RateLimit
+
+# The part of the limit that is left for what cannot wait: POSTs (made by other processes), and last
+# looks at a deadline. It shrinks as the hour runs out, since less can still be needed.
+RESERVE = 0.1
+# How many calls may be made in a row after a quiet time, as a part of the limit.
+BURST = 0.02
+LEAST_BURST = 5.0
+# For how many seconds the others' calls are averaged.
+OTHERS_MEMORY = 120.0
+HOUR = 3600.0
+
+
+@dataclass
+class _Window:
+    """What is known of the current hour, as of the last answer."""
+
+    limit: float
+    remaining: float
+    resets_at: float
+    at: float
+
+
+class Budget:
+    """The pace of all calls that one process makes with one token.
+
+    :param clock: seconds; only differences matter.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._window: _Window | None = None
+        self._tokens = float("inf")  # as many as a burst allows, once that is known
+        self._filled_at = clock()
+        self._others_rate = 0.0
+        self._blocked_until = 0.0
+
+    @property
+    def remaining(self) -> float | None:
+        """How many calls remain in this hour, or None if no answer has said so yet."""
+        return None if self._window is None else self._window.remaining
+
+    def wait(self, *, urgent: bool = False) -> float:
+        """Return for how many seconds the next call has to wait.
+
+        :param urgent: whether the call may use the reserve (a last look at a deadline).
+        """
+        now = self._clock()
+        if now < self._blocked_until:
+            return self._blocked_until - now
+        window = self._window
+        if window is None or now >= window.resets_at:
+            return 0.0
+        if urgent and window.remaining >= 1:
+            return 0.0
+        rate = self._rate(window, now)
+        if rate <= 0:
+            return window.resets_at - now
+        self._fill(rate, window, now)
+        missing = max(0.0, (1.0 - self._tokens) / rate)
+        return min(missing, window.resets_at - now)
+
+    def spend(self) -> None:
+        """Count a call that is being sent."""
+        self._tokens = max(self._tokens - 1.0, -LEAST_BURST)
+        if self._window is not None:
+            self._window.remaining -= 1
+
+    def learn(self, seen: RateLimit | None) -> None:
+        """Take in what an answer said of the limit. Answers without the headers change nothing."""
+        if seen is None or seen.remaining is None or seen.resets_in is None:
+            return
+        now = self._clock()
+        window = self._window
+        resets_at = now + seen.resets_in
+        # The reset is told in whole seconds, and translated through a Date of whole seconds.
+        if window is not None and abs(resets_at - window.resets_at) < 5 and now < window.resets_at:
+            # What is gone beyond our own calls, others have used.
+            others = max(0.0, window.remaining - seen.remaining)
+            elapsed = max(now - window.at, 1e-6)
+            weight = min(1.0, elapsed / OTHERS_MEMORY)
+            self._others_rate += weight * (others / elapsed - self._others_rate)
+            resets_at = window.resets_at
+        limit = float(seen.limit or max(seen.remaining, 1))
+        self._window = _Window(limit, float(seen.remaining), resets_at, now)
+        if seen.remaining <= 0:
+            self._blocked_until = resets_at
+
+    def refused(self, retry_at_in: float | None) -> None:
+        """Take in that a call was refused because the limit is spent.
+
+        :param retry_at_in: seconds until it is worth asking again, if the answer said so.
+        """
+        wait = retry_at_in if retry_at_in is not None else 60.0
+        self._blocked_until = max(self._blocked_until, self._clock() + wait)
+
+    def _rate(self, window: _Window, now: float) -> float:
+        """Return how many calls a second are ours, until the reset."""
+        left = max(window.resets_at - now, 1e-3)
+        reserve = RESERVE * window.limit * min(1.0, left / HOUR)
+        usable = window.remaining - reserve
+        if usable < 1:
+            return 0.0
+        # Something is always left for us: others who eat everything must not stop us altogether.
+        return max(usable / left - self._others_rate, 0.1 * usable / left)
+
+    def _fill(self, rate: float, window: _Window, now: float) -> None:
+        burst = max(LEAST_BURST, BURST * window.limit)
+        self._tokens = min(burst, self._tokens + rate * (now - self._filled_at))
+        self._filled_at = now

@@ -1,0 +1,120 @@
+"""What operators and sensors share about waiting in the triggerer.
+
+A task can wait there in three ways: *deferred* (a worker starts it and ends it), *ended from the
+trigger* (no worker for the end) and *started from the trigger* (no worker at all). Airflow silently
+drops some things on the cheaper ways; a task that has such a thing takes the dearer way by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any, Literal
+
+from airflow.providers.common.compat.sdk import XComArg, conf
+
+# Airflow's own time-out of a deferred task skips our code, and so the last look and the words. It
+# is set this much later than ours, in seconds, and only catches a triggerer that does not answer.
+BACKSTOP = 90.0
+
+
+def default_deferrable() -> bool:
+    """Return Airflow's ``[operators] default_deferrable``."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+@cache
+def airflow_version() -> tuple[int, int]:
+    """Return Airflow's major and minor version."""
+    from airflow import __version__
+
+    major, minor = __version__.split(".")[:2]
+    return int(major), int(minor)
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """How long a deferred wait may take, and by which of the task's settings.
+
+    :param seconds: from the moment the wait begins.
+    :param name: the setting.
+    """
+
+    seconds: float
+    name: Literal["timeout", "execution_timeout"] = "timeout"
+
+    @classmethod
+    def of(
+        cls, timeout: float, execution_timeout: timedelta | None, spent: float = 0.0
+    ) -> TimeLimit:
+        """Return the nearer of the wait's own time-out and the task's ``execution_timeout``.
+
+        Airflow 3.3 does not apply ``execution_timeout`` to a deferred task, and 2.11 does it
+        without a last look: so it is kept here, a little before Airflow would.
+
+        :param timeout: seconds.
+        :param execution_timeout: the task's own.
+        :param spent: seconds that the task has run before it waits.
+        """
+        if execution_timeout is not None:
+            left = execution_timeout.total_seconds() - spent
+            left = max(left - 5.0, left * 0.9, 0.0)
+            if left < timeout:
+                return cls(left, "execution_timeout")
+        return cls(timeout)
+
+    @property
+    def backstop(self) -> timedelta:
+        """The time-out to give to Airflow."""
+        # Far beyond any date that a database takes, a time-out is as good as none.
+        return timedelta(seconds=min(self.seconds + BACKSTOP, 10 * 365 * 86400.0))
+
+
+def why_not_end_from_trigger(task: Any) -> str | None:
+    """Return what Airflow would drop if the trigger ended the task, or None.
+
+    :param task: the operator.
+    """
+    if airflow_version() < (3, 3):
+        return "Airflow before 3.3 does not end tasks from the trigger reliably"
+    dropped = {
+        "on_success_callback": "its on_success_callback would not run",
+        "outlets": "its outlet events would not be emitted",
+        "_post_execute_hook": "its post_execute would not run",
+    }
+    return next((why for field, why in dropped.items() if getattr(task, field, None)), None)
+
+
+def why_not_start_from_trigger(task: Any, values: Iterable[object]) -> str | None:
+    """Return why the task cannot start in the trigger, or None.
+
+    :param task: the operator.
+    :param values: the arguments that the trigger would get.
+    """
+    if airflow_version() < (3, 3):
+        return "Airflow before 3.3 cannot render the trigger's arguments"
+    if any(isinstance(value, XComArg) for value in values):
+        return "an argument comes from another task, and Airflow does not resolve that there"
+    dropped = {
+        "on_execute_callback": "its on_execute_callback would not run",
+        "_pre_execute_hook": "its pre_execute would not run",
+    }
+    return next((why for field, why in dropped.items() if getattr(task, field, None)), None)
+
+
+def growing(poke_interval: float, max_wait: timedelta | None) -> dict[str, float]:
+    """Return the trigger's intervals for a sensor's ``exponential_backoff``: doubling each time.
+
+    :param poke_interval: the first pause, in seconds.
+    :param max_wait: the longest.
+    """
+    longest = max_wait.total_seconds() if max_wait else math.inf
+    # The pauses so far add up to the time waited: a pause of that length doubles the last one.
+    return {
+        "poll_interval": min(longest, 86400.0),
+        "first_interval": poke_interval,
+        "interval_share": 1.0,
+    }

@@ -1,0 +1,89 @@
+"""Which poller serves a connection: resolved once for all waits, and noticed when it is edited.
+
+All of this lives as long as its event loop. A triggerer has one loop; ``dag.test()`` makes a new
+one for each trigger, and objects of one loop must not be used in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
+from airflow_provider_daocloud.api.endpoint import Endpoint
+from airflow_provider_daocloud.hooks.connection import endpoint_of
+from airflow_provider_daocloud.triggers import metrics
+from airflow_provider_daocloud.triggers.poller import LANES, Poller
+
+# How old a resolved connection may be, in seconds: an edit is noticed within this time.
+FRESH = 300.0
+
+
+class Accounts:
+    """The pollers and resolved connections of one event loop.
+
+    :param clock: seconds; only differences matter.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pollers: dict[Endpoint, Poller] = {}
+        self._resolved: dict[str, tuple[float, asyncio.Task[Endpoint]]] = {}
+
+    async def endpoint(self, conn_id: str, *, max_age: float = FRESH) -> Endpoint:
+        """Return where a connection leads, as it was at most ``max_age`` seconds ago.
+
+        :param conn_id: the id of the connection.
+        :param max_age: seconds.
+        :raises InputError: a field of the connection is unusable.
+        :raises AirflowNotFoundException: there is no such connection.
+        """
+        now = self._clock()
+        at, task = self._resolved.get(conn_id, (float("-inf"), None))
+        if task is None or now - at > max_age or (task.done() and _failed(task)):
+            # One look-up for all waits that ask at the same time, outlasting any of them.
+            task = asyncio.get_running_loop().create_task(
+                _resolve(conn_id), context=contextvars.copy_context()
+            )
+            self._resolved[conn_id] = (now, task)
+        return await asyncio.shield(task)
+
+    def poller(self, endpoint: Endpoint) -> Poller:
+        """Return the poller that serves all waits at an endpoint."""
+        poller = self._pollers.get(endpoint)
+        if poller is None:
+            client = AsyncDaoCloudClient(endpoint, connections=LANES)
+            poller = self._pollers[endpoint] = Poller(client, metrics=metrics)
+        return poller
+
+    def forget_idle(self) -> None:
+        """Let go of pollers that serve nobody, and with the last of them of what was resolved."""
+        for endpoint in [e for e, poller in self._pollers.items() if not len(poller)]:
+            del self._pollers[endpoint]
+        if not self._pollers:
+            self._resolved.clear()
+
+
+_ACCOUNTS: WeakKeyDictionary[asyncio.AbstractEventLoop, Accounts] = WeakKeyDictionary()
+
+
+def accounts() -> Accounts:
+    """Return the accounts of the running event loop."""
+    loop = asyncio.get_running_loop()
+    found = _ACCOUNTS.get(loop)
+    if found is None:
+        found = _ACCOUNTS[loop] = Accounts()
+    return found
+
+
+async def _resolve(conn_id: str) -> Endpoint:
+    from airflow.providers.common.compat.connection import get_async_connection
+
+    return endpoint_of(await get_async_connection(conn_id))
+
+
+def _failed(task: asyncio.Task[Endpoint]) -> bool:
+    return task.cancelled() or task.exception() is not None

@@ -1,0 +1,280 @@
+"""Triggers: the waits, run in the triggerer by the shared poller.
+
+Class paths and arguments are stored in users' databases, and a triggerer can be of another version
+than the worker that deferred: arguments of a later version are ignored, missing ones have defaults.
+No argument is a secret, and all are JSON-safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_daocloud import waits
+from airflow_provider_daocloud.api.endpoint import Endpoint
+from airflow_provider_daocloud.api.errors import DaoCloudError
+from airflow_provider_daocloud.deferral import TimeLimit
+from airflow_provider_daocloud.triggers.accounts import FRESH, Accounts, accounts
+from airflow_provider_daocloud.triggers.poller import Poller, Waiter
+
+DEFAULT_TIMEOUT = 3600.0
+DEFAULT_POLL_INTERVAL = 10.0
+# For how long a last look at the deadline is awaited, in seconds.
+LAST_LOOK = 15.0
+
+
+class DaoCloudTrigger(BaseTrigger):
+    """Base of the triggers: waits, and fires one event that says how it ended.
+
+    :param daocloud_conn_id: the Connection of type ``daocloud``.
+    :param started: when the wait began, in seconds since the epoch; now, if not given.
+    :param timeout: seconds from ``started`` until the time is up; a last look is taken then.
+    :param poll_interval: the longest time between two looks, in seconds; the first come sooner.
+    :param first_interval: seconds between the first two looks.
+    :param interval_share: the part of the time waited so far that a pause is at most.
+    :param max_outage: seconds for which DaoCloud may be unreadable.
+    :param memory: what was seen of the wait before it was deferred.
+    :param limit: which of the task's settings ``timeout`` is: ``timeout`` or ``execution_timeout``.
+    :param end_task: whether to end the task here when the wait has succeeded.
+    :param push_result: whether to push the result as the task's return value then.
+    """
+
+    def __init__(
+        self,
+        *,
+        daocloud_conn_id: str = "daocloud_default",
+        started: float | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        first_interval: float = waits.FIRST_INTERVAL,
+        interval_share: float = waits.INTERVAL_SHARE,
+        max_outage: float = waits.DEFAULT_MAX_OUTAGE,
+        memory: dict[str, Any] | None = None,
+        limit: str = "timeout",
+        end_task: bool = False,
+        push_result: bool = True,
+        **_unknown: Any,  # arguments of a later version
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.daocloud_conn_id = daocloud_conn_id
+        self.started = started
+        self.timeout = timeout
+        self.poll_interval = poll_interval
+        self.first_interval = first_interval
+        self.interval_share = interval_share
+        self.max_outage = max_outage
+        self.memory = memory
+        self.limit = limit
+        self.end_task = end_task
+        self.push_result = push_result
+        # Set by the triggerer: when Airflow itself would time the task out.
+        self.timeout_after: datetime | None = None
+
+    @abstractmethod
+    def wait(self) -> waits.Wait:
+        """Return what to wait for."""
+
+    @abstractmethod
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return the arguments of what to wait for."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments, as they are stored."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            self.wait_arguments()
+            | {
+                "daocloud_conn_id": self.daocloud_conn_id,
+                "started": self.started,
+                "timeout": self.timeout,
+                "poll_interval": self.poll_interval,
+                "first_interval": self.first_interval,
+                "interval_share": self.interval_share,
+                "max_outage": self.max_outage,
+                "memory": self.memory,
+                "limit": self.limit,
+                "end_task": self.end_task,
+                "push_result": self.push_result,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire one event: the `Outcome` as JSON-safe data. Safe to start again.
+
+        A success can end the task at once. Every other end goes through a worker, where retries
+        and callbacks are as they are everywhere.
+        """
+        try:
+            wait = self.wait()
+            wait.call()  # a bad id ends here, before anything is sent
+        except DaoCloudError as e:
+            outcome = waits.Outcome.of_error(e)
+        else:
+            outcome = await self._watch(wait)
+        if outcome.kind == "succeeded" and self.end_task:
+            from airflow.triggers.base import TaskSuccessEvent
+
+            yield TaskSuccessEvent(
+                xcoms={"return_value": outcome.result} if self.push_result else None
+            )
+        else:
+            event = replace(outcome, limit=self.limit).as_event()
+            yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Say what goes on without us (3.3+): DaoCloud has no call that cancels an action."""
+        self.log.warning("No longer waiting for %s: it goes on at DaoCloud.", self.wait())
+
+    async def _watch(self, wait: waits.Wait) -> waits.Outcome:
+        started = self._started()
+        tracker = waits.Tracker(wait, started, self.max_outage, dict(self.memory or {}))
+        cadence = waits.Cadence(self.poll_interval, self.first_interval, self.interval_share)
+        waiter = Waiter(tracker, cadence, self.timeout)
+        watch = _Watch(waiter, self.daocloud_conn_id, accounts(), waits.WaitLog(self.log.info))
+        try:
+            return await watch.until_over()
+        finally:
+            await watch.leave()
+
+    def _started(self) -> float:
+        if self.started is not None:
+            return self.started
+        if self.timeout_after is not None:
+            # Started from the trigger: its arguments were fixed when the file was parsed. What
+            # Airflow keeps of this run is its own time-out, and that survives a restart.
+            backstop = TimeLimit(self.timeout).backstop.total_seconds()
+            return self.timeout_after.timestamp() - backstop
+        return time.time()
+
+
+class _Watch:
+    """One trigger's side of a wait: which poller serves it, what its log says, when it is over."""
+
+    def __init__(
+        self, waiter: Waiter, conn_id: str, accounts: Accounts, log: waits.WaitLog
+    ) -> None:
+        self._waiter = waiter
+        self._conn_id = conn_id
+        self._accounts = accounts
+        self._log = log
+        self._endpoint: Endpoint | None = None
+        self._poller: Poller | None = None
+
+    async def until_over(self) -> waits.Outcome:
+        waiter = self._waiter
+        await self._join(max_age=FRESH)
+        check_at = time.time() + FRESH
+        while waiter.outcome is None:
+            await self._news(min(check_at, self._log.due(waiter.tracker)))
+            waiter.news.clear()
+            now = time.time()
+            if waiter.unauthorized is not None:
+                await self._renew(waiter.unauthorized)
+            elif now >= check_at:
+                check_at = now + FRESH
+                await self._join(max_age=FRESH / 2)
+            if waiter.outcome is None and now >= waiter.deadline + LAST_LOOK:
+                waiter.end(waits.Outcome.of_error(waiter.tracker.timed_out(waiter.timeout)))
+            self._log.look(waiter.tracker, now)
+        return waiter.outcome
+
+    async def leave(self) -> None:
+        """Let the poller go."""
+        if self._poller is not None:
+            poller, self._poller = self._poller, None
+            await poller.remove(self._waiter)
+            self._accounts.forget_idle()
+
+    async def _news(self, until: float) -> None:
+        until = min(until, self._waiter.deadline + LAST_LOOK)
+        try:
+            async with asyncio.timeout(max(until - time.time(), 0.01)):
+                await self._waiter.news.wait()
+        except TimeoutError:
+            pass
+
+    async def _join(self, max_age: float) -> None:
+        """Be served by the poller of the connection, as the connection is now."""
+        try:
+            endpoint = await self._accounts.endpoint(self._conn_id, max_age=max_age)
+        except (DaoCloudError, AirflowNotFoundException) as e:
+            if self._endpoint is None:
+                self._waiter.end(waits.Outcome("fatal", None, str(e)))
+            return  # an edit that broke the connection: go on with what worked
+        if endpoint == self._endpoint and self._poller is not None:
+            return
+        await self.leave()
+        self._endpoint = endpoint
+        self._poller = self._accounts.poller(endpoint)
+        self._poller.add(self._waiter)
+
+    async def _renew(self, error: DaoCloudError) -> None:
+        """Resolve the connection once more after a 401: with the same token it is final."""
+        used = self._endpoint
+        await self._join(max_age=1.0)
+        if self._endpoint == used:
+            self._waiter.end(waits.Outcome.of_error(error))
+
+
+class DaoCloudActionTrigger(DaoCloudTrigger):
+    """Waits until an action has succeeded: ``GET /v1/apps/{app_id}/actions/{action_id}``.
+
+    :param app_id: the app.
+    :param action_id: the action.
+    """
+
+    def __init__(self, *, app_id: str, action_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.app_id = app_id
+        self.action_id = action_id
+
+    def wait(self) -> waits.ActionWait:
+        """Return what to wait for."""
+        return waits.ActionWait(self.app_id, self.action_id)
+
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return the arguments of what to wait for."""
+        return {"app_id": self.app_id, "action_id": self.action_id}
+
+
+class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
+    """Waits until a build flow shows a status: ``GET /v1/build-flows``, shared by all waits.
+
+    :param build_flow_id: the build flow.
+    :param target_statuses: the statuses to wait for.
+    :param not_package_id: the package before the new build that is waited for; None takes any
+        build, and "" means that there was no package.
+    """
+
+    def __init__(
+        self,
+        *,
+        build_flow_id: str,
+        target_statuses: Iterable[str] = ("Success",),
+        not_package_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.build_flow_id = build_flow_id
+        self.target_statuses = list(target_statuses)
+        self.not_package_id = not_package_id
+
+    def wait(self) -> waits.BuildFlowWait:
+        """Return what to wait for."""
+        return waits.BuildFlowWait.of(**self.wait_arguments())
+
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return the arguments of what to wait for."""
+        return {
+            "build_flow_id": self.build_flow_id,
+            "target_statuses": self.target_statuses,
+            "not_package_id": self.not_package_id,
+        }

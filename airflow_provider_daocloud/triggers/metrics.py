@@ -1,0 +1,24 @@
+"""Gauges and counters about the waiting, through Airflow's own Stats."""
+
+from __future__ import annotations
+
+
+def gauge(name: str, value: float) -> None:
+    """Set ``daocloud.<name>``.
+
+    :param name: ``waiters`` (waits that a poller serves), ``budget_left`` (calls in this hour).
+    :param value: the value.
+    """
+    from airflow.providers.common.compat.sdk import Stats
+
+    Stats.gauge(f"daocloud.{name}", value)
+
+
+def count(name: str) -> None:
+    """Add one to the counter ``daocloud.<name>``.
+
+    :param name: ``polls`` (calls made to look), ``outages`` (DaoCloud became unreadable).
+    """
+    from airflow.providers.common.compat.sdk import Stats
+
+    Stats.incr(f"daocloud.{name}")

@@ -1,0 +1,524 @@
+"""One poller for all waits of a triggerer with the same DaoCloud account.
+
+However many waits there are, their looks go through one queue in front of at most two connections,
+at the pace that the token's hourly limit allows:
+
+- build flows: one call of the list serves every wait (a lone one asks for its own flow);
+- actions have no list, so each is asked for. With many, the list of apps *hints*: an app whose
+  entry changed gets its actions asked at once, the others are asked seldom. A hint only speeds
+  things up. Nothing promises that an entry changes when an action ends: a few *scouts* are always
+  asked at the full pace, and if ends come without hints, hints are not relied on any more.
+
+The poller knows nothing of Airflow and logs nothing: each wait does that in its own context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
+from airflow_provider_daocloud.api.budget import Budget
+from airflow_provider_daocloud.api.errors import (
+    AuthenticationError,
+    CallError,
+    DaoCloudError,
+    RateLimitedError,
+)
+from airflow_provider_daocloud.api.models import APP_TRANSITIONAL, AppState, BuildFlow
+from airflow_provider_daocloud.triggers.look_queue import Job, LookQueue, Priority
+from airflow_provider_daocloud.waits import (
+    FIRST_INTERVAL,
+    ActionWait,
+    BuildFlowWait,
+    Cadence,
+    Outcome,
+    Tracker,
+    is_fatal,
+)
+
+T = TypeVar("T")
+
+# A second call may be under way, so that one that stalls does not hold up all the others.
+LANES = 2
+# From how many actions on the list of apps is asked for hints.
+HINTS_FROM = 4
+# How many actions are asked at the full pace all the same, to notice when hints stay away.
+SCOUTS = 3
+# How often an action is asked without a hint, while hints are relied on.
+HINTED = Cadence(longest=300.0, first=30.0, share=0.5)
+# How many ends with a hint, less those without, are remembered at most. Below 0: no reliance.
+MOST_TRUST = 3
+# Waits that begin within this time share their first look at a list, in seconds.
+GATHER = 0.1
+
+
+class Metrics(Protocol):
+    """Where the poller tells what it does."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Tell a value."""
+
+    def count(self, name: str) -> None:
+        """Add one to a counter."""
+
+
+class Waiter(Job):
+    """One wait that the poller serves.
+
+    :param tracker: the wait and what it has seen.
+    :param cadence: how far its looks are apart.
+    :param timeout: seconds from the tracker's start until the time is up; a last look is taken
+        then.
+    """
+
+    def __init__(self, tracker: Tracker, cadence: Cadence, timeout: float) -> None:
+        self.tracker = tracker
+        self.cadence = cadence
+        self.timeout = timeout
+        self.deadline = tracker.started + timeout
+        self.outcome: Outcome | None = None
+        self.unauthorized: AuthenticationError | None = None
+        self.news = asyncio.Event()
+        self.hinted_at: float | None = None
+        self.poller: Poller | None = None
+
+    @property
+    def app_id(self) -> str | None:
+        """The app, if this waits for an action."""
+        wait = self.tracker.wait
+        return wait.app_id if isinstance(wait, ActionWait) else None
+
+    def take(self, seen: Any, now: float) -> None:
+        """Judge what a look showed."""
+        before = self.tracker.last
+        had_error = self.tracker.last_error is not None
+        try:
+            look = self.tracker.saw(seen)
+        except DaoCloudError as e:
+            return self.end(Outcome.of_error(e))
+        if look.verdict == "succeeded":
+            return self.end(Outcome("succeeded", look.result))
+        if before is None or before.state != look.state or had_error:
+            self.news.set()
+        return self.check_time(now)
+
+    def miss(self, error: CallError, now: float) -> None:
+        """Take a look that failed."""
+        if isinstance(error, AuthenticationError):
+            # Not final yet: the token may have been rotated. Whoever waits looks that up.
+            self.unauthorized = error
+            self.news.set()
+            return None
+        had_error = self.tracker.last_error is not None
+        try:
+            self.tracker.missed(error, now)
+        except DaoCloudError as e:
+            return self.end(Outcome.of_error(e))
+        if not had_error:
+            self.news.set()
+        return self.check_time(now)
+
+    def check_time(self, now: float) -> None:
+        """End the wait if its time is up."""
+        if now >= self.deadline and self.outcome is None:
+            self.end(Outcome.of_error(self.tracker.timed_out(self.timeout)))
+
+    def end(self, outcome: Outcome) -> None:
+        """End the wait."""
+        self.outcome = outcome
+        self.news.set()
+
+    def next_due(self, now: float, pause: float) -> tuple[float, Priority]:
+        """Return when to look next, and with what priority: at the deadline at the latest."""
+        if now + pause >= self.deadline:
+            return max(self.deadline, now), Priority.LAST
+        return now + pause, Priority.TURN
+
+    async def look(self) -> None:
+        """Ask for this wait's own thing."""
+        poller = self.poller
+        if poller is None:  # it has left since this look was planned
+            return
+        try:
+            seen = await poller.ask(self.tracker.wait.call())
+        except CallError as e:
+            if self.outcome is None:
+                self.miss(e, poller.clock())
+        else:
+            if self.outcome is None:
+                self.take(seen, poller.clock())
+        poller.looked(self)
+
+
+class Poller:
+    """Looks at DaoCloud for all waits that were added, as long as there are any.
+
+    :param client: sends the calls.
+    :param clock: seconds since the epoch. For tests.
+    :param metrics: is told how many waits and calls there are.
+    """
+
+    def __init__(
+        self,
+        client: AsyncDaoCloudClient,
+        *,
+        clock: Callable[[], float] = time.time,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.client = client
+        self.clock = clock
+        self.metrics = metrics
+        self.budget = Budget(clock)
+        self.queue = LookQueue(self.budget, clock, LANES)
+        self.flows = _Flows(self)
+        self.actions = _Actions(self)
+        self.calls: Counter[str] = Counter()
+        self._outage = False
+        self._waiters: set[Waiter] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def add(self, waiter: Waiter) -> None:
+        """Serve a wait, until `remove`."""
+        waiter.poller = self
+        waiter.unauthorized = None
+        self._waiters.add(waiter)
+        self._watch(waiter).add(waiter)
+        if self._task is None:
+            # With an empty context: it would inherit the first wait's, and log into its log.
+            self._task = asyncio.get_running_loop().create_task(
+                self.queue.run(), context=contextvars.Context()
+            )
+            self._task.add_done_callback(self._ended)
+
+    async def remove(self, waiter: Waiter) -> None:
+        """Forget a wait. With the last one the poller ends, and its connections are closed."""
+        if waiter in self._waiters:
+            waiter.poller = None
+            self._waiters.discard(waiter)
+            self.queue.drop(waiter)
+            self._watch(waiter).remove(waiter)
+        if not self._waiters and self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait([task])
+            await self.client.close()
+            if self.metrics:
+                self.metrics.gauge("waiters", 0)
+
+    async def ask(self, call: protocol.Call[T]) -> T:
+        """Send a call, and learn from it how fast to ask."""
+        self.budget.spend()
+        self.calls[call.name] += 1
+        self._tell()
+        try:
+            answer = await self.client.send(call)
+        except RateLimitedError as e:
+            self.budget.refused(None if e.retry_at is None else e.retry_at - self.clock())
+            raise
+        except CallError as e:
+            if not is_fatal(e) and not self._outage:
+                self._outage = True
+                if self.metrics:
+                    self.metrics.count("outages")
+            raise
+        self._outage = False
+        self.budget.learn(self.client.rate_limit)
+        return answer
+
+    def _tell(self) -> None:
+        if self.metrics:
+            self.metrics.count("polls")
+            self.metrics.gauge("waiters", len(self))
+            if self.budget.remaining is not None:
+                self.metrics.gauge("budget_left", self.budget.remaining)
+
+    def looked(self, waiter: Waiter) -> None:
+        """Take in that a wait's own look was made."""
+        if waiter in self._waiters:
+            self._watch(waiter).looked(waiter)
+
+    def _watch(self, waiter: Waiter) -> _Flows | _Actions:
+        return self.flows if isinstance(waiter.tracker.wait, BuildFlowWait) else self.actions
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # Only a bug ends the queue by itself. It must not leave the waits hanging.
+        error = None if task.cancelled() else task.exception()
+        for waiter in list(self._waiters) if error else ():
+            waiter.end(
+                Outcome("unknown", None, f"the poller ended by a fault of its own: {error!r}")
+            )
+
+
+class _Flows(Job):
+    """All waits for build flows: one call of the list for all, or one of a lone flow."""
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+        self._waiters: dict[Waiter, Mapping[str, Any] | None] = {}
+        self._looked_at = float("-inf")
+        self._due = float("inf")
+        self._failed = False
+
+    def add(self, waiter: Waiter) -> None:
+        self._waiters[waiter] = None
+        # A wait that begins just after a look takes the next one: many that begin one after
+        # another would else make a call of the list each.
+        soon = self._poller.clock() + GATHER
+        self._at(max(soon, self._looked_at + min(FIRST_INTERVAL, waiter.cadence.longest)))
+
+    def remove(self, waiter: Waiter) -> None:
+        del self._waiters[waiter]
+        if not self._waiters:
+            self._poller.queue.drop(self)
+            self._due = float("inf")
+
+    def looked(self, waiter: Waiter) -> None:
+        """A flow that the list lacks was asked for by itself; the list goes on."""
+
+    async def look(self) -> None:
+        self._looked_at, self._due = self._poller.clock(), float("inf")
+        ids = {flow_id for waiter in self._open() if (flow_id := _flow_id(waiter))}
+        try:
+            if len(ids) == 1:
+                self._take_one(await self._poller.ask(protocol.get_build_flow(ids.pop())))
+            else:
+                items = await self._poller.ask(protocol.unparsed(protocol.list_build_flows()))
+                self._take_list(items)
+            self._failed = False
+        except CallError as e:
+            self._failed = True
+            now = self._poller.clock()
+            for waiter in self._open():
+                waiter.miss(e, now)
+        self._schedule()
+
+    def _take_one(self, seen: BuildFlow) -> None:
+        now = self._poller.clock()
+        for waiter in self._open():
+            waiter.take(seen, now)
+
+    def _take_list(self, items: Iterable[Mapping[str, Any]]) -> None:
+        now = self._poller.clock()
+        by_id = {item.get("id"): item for item in items}
+        for waiter in self._open():
+            item = by_id.get(_flow_id(waiter))
+            if item is None:
+                # Its own call says whether it is unknown, or only not in the list.
+                self._poller.queue.at(waiter, now)
+            elif self._failed or item != self._waiters[waiter]:
+                self._waiters[waiter] = item
+                waiter.take(BuildFlow.parse(item), now)
+            else:
+                waiter.check_time(now)
+
+    def _schedule(self) -> None:
+        now = self._poller.clock()
+        for waiter in self._open():
+            self._at(*waiter.next_due(now, _pause(waiter, now)))
+
+    def _at(self, due: float, priority: Priority = Priority.LIST) -> None:
+        if due < self._due:
+            self._due = due
+            self._poller.queue.at(self, due, min(priority, Priority.LIST))
+
+    def _open(self) -> list[Waiter]:
+        return [w for w in self._waiters if w.outcome is None and w.unauthorized is None]
+
+
+class _Actions:
+    """All waits for actions: a call for each, and with many, hints from the list of apps."""
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+        self._by_app: dict[str, dict[Waiter, None]] = {}
+        self._scouts: dict[Waiter, None] = {}
+        self._others: dict[Waiter, None] = {}
+        self._hints = _Hints(poller, self)
+
+    def __len__(self) -> int:
+        return len(self._scouts) + len(self._others)
+
+    def add(self, waiter: Waiter) -> None:
+        self._by_app.setdefault(waiter.app_id or "", {})[waiter] = None
+        (self._scouts if len(self._scouts) < SCOUTS else self._others)[waiter] = None
+        now = self._poller.clock()
+        due = now
+        if len(self) >= HINTS_FROM:
+            if len(self) == HINTS_FROM or not self._hints.on:
+                self._hints.start(now)
+            if self._hints.shows_running(waiter.app_id):
+                due = now + self._pause(waiter, now)
+            elif not self._hints.seen:
+                due = now + GATHER  # the list comes first, and may make this look needless
+        self._at(waiter, due)
+
+    def remove(self, waiter: Waiter) -> None:
+        self._scouts.pop(waiter, None)
+        self._others.pop(waiter, None)
+        of_app = self._by_app[waiter.app_id or ""]
+        del of_app[waiter]
+        if not of_app:
+            del self._by_app[waiter.app_id or ""]
+        while self._others and len(self._scouts) < SCOUTS:
+            scout = next(iter(self._others))
+            del self._others[scout]
+            self._scouts[scout] = None
+            now = self._poller.clock()
+            self._at(scout, now + self._pause(scout, now))
+        if len(self) < HINTS_FROM:
+            self._hints.stop()
+
+    def looked(self, waiter: Waiter) -> None:
+        if waiter.outcome is not None:
+            self._hints.ended(waiter)
+        elif waiter.unauthorized is None:
+            now = self._poller.clock()
+            self._at(waiter, now + self._pause(waiter, now))
+
+    def of_app(self, app_id: str) -> list[Waiter]:
+        return [w for w in self._by_app.get(app_id, ()) if w.outcome is None]
+
+    def fastest_pause(self, now: float) -> float:
+        """Return the seconds until the most impatient wait wants to know."""
+        return min(
+            (_pause(waiter, now) for group in (self._scouts, self._others) for waiter in group),
+            default=1.0,
+        )
+
+    def hint(self, waiter: Waiter) -> None:
+        """Look at once: the wait's action is likely to have ended."""
+        now = self._poller.clock()
+        waiter.hinted_at = now
+        self._poller.queue.at(waiter, now, Priority.HINT)
+
+    def spare_first_looks(self) -> None:
+        """Put off the first look at what the first list shows to be running."""
+        now = self._poller.clock()
+        for waiter in self._others:
+            if waiter.tracker.last is None and self._hints.shows_running(waiter.app_id):
+                self._at(waiter, now + self._pause(waiter, now))
+
+    def reschedule(self) -> None:
+        """Plan all looks anew, since hints are relied on from now on, or not any more."""
+        now = self._poller.clock()
+        for waiter in self._others:
+            self._at(waiter, now + self._pause(waiter, now))
+
+    def _pause(self, waiter: Waiter, now: float) -> float:
+        if waiter in self._scouts or not self._hints.relied_on or waiter.tracker.last_error:
+            return _pause(waiter, now)
+        if waiter.hinted_at is not None and now - waiter.hinted_at < HINTED.first:
+            # The app changed and the action still ran: the end is likely to be near.
+            return waiter.cadence.pause(now - waiter.hinted_at)
+        return HINTED.pause(now - waiter.tracker.started)
+
+    def _at(self, waiter: Waiter, due: float) -> None:
+        now = self._poller.clock()
+        self._poller.queue.at(waiter, *waiter.next_due(now, due - now))
+
+
+class _Hints(Job):
+    """The list of apps, asked for hints that an action has ended."""
+
+    def __init__(self, poller: Poller, actions: _Actions) -> None:
+        self._poller = poller
+        self._actions = actions
+        self._entries: dict[str, Mapping[str, Any]] = {}
+        self._trust = 0
+        # Apps of which an action ended without a hint, and for how many lists the hint is awaited.
+        self._awaited: dict[str, int] = {}
+        self.on = False
+        self.seen = False
+
+    @property
+    def relied_on(self) -> bool:
+        """Whether ends are expected to show in the list."""
+        return self.on and self._trust >= 0
+
+    def start(self, now: float) -> None:
+        self.on = True
+        self._poller.queue.at(self, now, Priority.LIST)
+
+    def stop(self) -> None:
+        self.on = self.seen = False
+        self._poller.queue.drop(self)
+        self._entries.clear()
+        self._awaited.clear()
+
+    def shows_running(self, app_id: str | None) -> bool:
+        """Whether the list shows that something still runs on the app."""
+        entry = self._entries.get(app_id or "")
+        return entry is not None and AppState.parse(entry.get("state")) in APP_TRANSITIONAL
+
+    def ended(self, waiter: Waiter) -> None:
+        """Take in that an action was seen to have ended."""
+        if not self.on or waiter.app_id is None:
+            return
+        if waiter.hinted_at is not None:
+            self._learn(+1)
+        else:
+            self._awaited.setdefault(waiter.app_id, 3)
+
+    async def look(self) -> None:
+        try:
+            items = await self._poller.ask(protocol.unparsed(protocol.list_apps()))
+        except CallError:
+            pass  # a hint that stays away: the actions themselves are asked anyway
+        else:
+            self._compare(items)
+        if self.on:
+            now = self._poller.clock()
+            pause = self._actions.fastest_pause(now)
+            if not self.relied_on:
+                pause = max(pause, HINTED.first)
+            self._poller.queue.at(self, now + pause, Priority.LIST)
+
+    def _compare(self, items: Iterable[Mapping[str, Any]]) -> None:
+        first, self.seen = not self.seen, True
+        awaited, changed = self._awaited, set()
+        entries: dict[str, Mapping[str, Any]] = {}
+        for item in items:
+            app_id = item.get("id")
+            if not isinstance(app_id, str):
+                continue
+            entries[app_id] = item
+            if not first and item != self._entries.get(app_id):
+                changed.add(app_id)
+        self._entries = entries
+        for app_id in changed:
+            if awaited.pop(app_id, None) is not None:
+                self._learn(+1)
+            if not self.shows_running(app_id):
+                for waiter in self._actions.of_app(app_id):
+                    self._actions.hint(waiter)
+        for app_id in list(awaited):
+            awaited[app_id] -= 1
+            if awaited[app_id] <= 0:
+                del awaited[app_id]
+                self._learn(-1)
+        if first:
+            self._actions.spare_first_looks()
+
+    def _learn(self, step: int) -> None:
+        before = self.relied_on
+        self._trust = max(-MOST_TRUST, min(MOST_TRUST, self._trust + step))
+        if self.relied_on != before:
+            self._actions.reschedule()
+
+
+def _pause(waiter: Waiter, now: float) -> float:
+    return waiter.tracker.pause(now, waiter.cadence)
+
+
+def _flow_id(waiter: Waiter) -> str | None:
+    wait = waiter.tracker.wait
+    return wait.build_flow_id if isinstance(wait, BuildFlowWait) else None
