@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlsplit
@@ -164,7 +165,7 @@ def checked(field: str, value: object) -> str:
         raise InputError(
             field, "a template rendered to None. Does the task that it pulls from return a value?"
         )
-    if re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", value):
+    if re.search(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]", value):
         raise InputError(field, f"{value!r} has white space or control characters in it.")
     return value
 
@@ -201,6 +202,25 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
             problem = f"{e} in the answer (HTTP {answer.status}): {_excerpt(answer.body, secret)}"
             raise ProtocolError(str(call), problem, status=answer.status) from None
     raise _failure(call, answer, now, secret)
+
+
+def strike(text: str, secret: str) -> str:
+    """Return ``text`` with every occurrence of ``secret`` replaced, however it was escaped.
+
+    :param text: something that came from elsewhere and is to be shown.
+    :param secret: the token.
+    """
+    as_json = json.dumps(secret)[1:-1]
+    forms = {
+        secret,
+        as_json,
+        as_json.replace("/", r"\/"),
+        repr(secret)[1:-1],
+        quote(secret, safe=""),
+    }
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        text = text.replace(form, "***")
+    return text
 
 
 def rate_limit(answer: Answer, *, now: float) -> RateLimit:
@@ -243,7 +263,7 @@ def _failure(call: Call[Any], answer: Answer, now: float, secret: str) -> CallEr
     elif 300 <= status < 400:
         kind = RefusedError
         problem = (
-            f"the server redirects to {_origin(answer.header('location'))} (HTTP {status}); the "
+            f"the server redirects to {_origin(answer, secret)} (HTTP {status}); the "
             "token is not sent there. Give the connection the host that answers itself."
         )
     elif status < 300:
@@ -260,27 +280,31 @@ def _retry_at(answer: Answer, now: float) -> float | None:
     """When to ask again, by our clock: Retry-After, or else the limit's reset if it is spent."""
     after = answer.header("retry-after")
     seconds = _finite(after)
-    if after is not None and seconds is None:
-        try:
-            moment = parsedate_to_datetime(after).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            pass
-        else:
-            seconds = moment - _server_time(answer, now)
+    if seconds is None and (moment := _moment(after)) is not None:
+        seconds = moment - _server_time(answer, now)
     if seconds is None:
         known = rate_limit(answer, now=now)
-        if known.remaining not in (0, None):
-            return None
-        seconds = known.resets_in
+        # Every answer says when the hour ends: that matters only when the hour's calls are spent,
+        # which a 429 alone says as well.
+        if known.remaining == 0 or (known.remaining is None and answer.status == 429):
+            seconds = known.resets_in
     return None if seconds is None else now + min(max(seconds, 0.0), LONGEST_RESET)
 
 
 def _server_time(answer: Answer, now: float) -> float:
     # Reset is the server's clock; its Date header translates it, whatever our clock says.
+    moment = _moment(answer.header("date"))
+    return now if moment is None else moment
+
+
+def _moment(date: str | None) -> float | None:
+    """Return an HTTP date in seconds since the epoch, or None for what is none."""
     try:
-        return parsedate_to_datetime(answer.header("date") or "").timestamp()
+        moment = parsedate_to_datetime(date or "")
     except (ValueError, TypeError, OverflowError):
-        return now
+        return None
+    # Without a zone, `timestamp` would take it for this machine's local time.
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _error_body(body: bytes, secret: str) -> tuple[str | None, str | None]:
@@ -299,8 +323,7 @@ def _struck(value: object, secret: str) -> str | None:
     if value is None or value == "":
         return None
     text = value if isinstance(value, str) else json.dumps(value)
-    text = text.encode(errors="replace").decode()
-    return (text.replace(secret, "***") if secret else text)[:500]
+    return strike(text.encode(errors="replace").decode(), secret)[:500]
 
 
 def _json(body: bytes) -> Any:
@@ -313,18 +336,16 @@ def _json(body: bytes) -> Any:
 
 
 def _excerpt(body: bytes, secret: str, length: int = 200) -> str:
-    text = body.decode(errors="replace")
     # Struck before it is cut, or half a token could be left at the end.
-    if secret:
-        text = text.replace(secret, "***")
+    text = strike(body.decode(errors="replace"), secret)
     text = " ".join(text[: length + 1].split())
     return repr(text[:length]) + ("…" if len(text) > length else "")
 
 
-def _origin(location: str | None) -> str:
+def _origin(answer: Answer, secret: str) -> str:
     # A location can carry anything in its path and query; where it leads is enough.
     try:
-        parts = urlsplit(location or "")
+        parts = urlsplit(strike(answer.header("location") or "", secret))
         where = parts.hostname
     except ValueError:
         return "somewhere unreadable"

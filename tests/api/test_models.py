@@ -113,7 +113,8 @@ def test_what_describes_may_be_missing_or_null(parser: Any) -> None:
     bare = {name: sample[name] for name in required}
     nulls = dict.fromkeys(sample) | bare
     assert parser.parse(bare) == parser.parse(nulls)
-    for odd in ([], {}, [1], {"a": []}, True):
+    oddities: list[Any] = [[], {}, [1], {"a": []}, True]
+    for odd in oddities:
         assert parser.parse(dict.fromkeys(sample, odd) | bare).id == sample["id"]
 
 
@@ -142,7 +143,7 @@ def test_extra_fields_are_ignored(parser: Any) -> None:
 
 
 def test_fields_of_later_revisions() -> None:
-    """The ports as a list, the runtime's id and a flag as a string, as later revisions have them."""
+    """The ports as a list, the runtime's id and a flag as text, as later revisions have them."""
     later = APP | {
         "config": {"instances": "2", "expose_ports": [80, "443", None, {}], "command": "run"},
         "app_runtime": {"name": "S0", "display_name": "x", "id": "r-1"},
@@ -221,8 +222,11 @@ def test_dates(text: object, moment: datetime | None) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "read"),
-    [(2, 2), (2.5, 2.5), ("3", 3), (2.0, 2), (None, None), ("soon", None), (True, None)]
-    + [(float("nan"), None), (float("inf"), None), (10**400, None), ([], None)],
+    [
+        *((2, 2), (2.5, 2.5), ("3", 3), (2.0, 2)),
+        *((None, None), ("soon", None), (True, None), ([], None)),
+        *((float("nan"), None), (float("inf"), None), (10**400, None)),
+    ],
 )
 def test_seconds_of_an_action(sent: Any, read: float | None) -> None:
     """A duration is a finite number or nothing, so that it can be written as JSON."""

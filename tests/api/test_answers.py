@@ -1,0 +1,499 @@
+"""What answers become: the promised object, or an error that says what came instead."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.errors import (
+    AuthenticationError,
+    CallError,
+    NotFoundError,
+    OutcomeUnknownError,
+    ProtocolError,
+    RateLimitedError,
+    RefusedError,
+    ServerFaultError,
+)
+from airflow_provider_daocloud.api.models import Action, App, BuildFlow
+from airflow_provider_daocloud.api.protocol import Answer, Call
+from tests.api.samples import (
+    ACCEPTED,
+    ACTION,
+    APP,
+    APPS,
+    CALLS,
+    FLOW,
+    LISTED_APP,
+    NOW,
+    POSTS,
+    TOKEN,
+    interpreted,
+)
+
+HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+PROMISED: dict[str, Any] = {
+    "list_build_flows": (BuildFlow.parse(FLOW),),
+    "get_build_flow": BuildFlow.parse(FLOW),
+    "list_apps": (App.parse(LISTED_APP),),
+    "get_app": App.parse(APP),
+    "get_action": Action.parse(ACTION),
+    **dict.fromkeys(POSTS, ACCEPTED["action_id"]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_answer_of_the_page(name: str) -> None:
+    """The page's own sample of each call is read, from any 2xx and with a byte order mark too."""
+    call, sample = CALLS[name]
+    body = json.dumps(sample).encode()
+    for status in (200, 201, 202):
+        assert interpreted(call, body, status=status) == PROMISED[name]
+    assert interpreted(call, b"\xef\xbb\xbf" + body) == PROMISED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("list_apps", b'{"app": null}'),
+        ("list_apps", b'{"app": []}'),
+        ("list_apps", b'{"apps": []}'),
+        ("list_build_flows", b'{"build_flows": null}'),
+        ("list_build_flows", b'{"build_flows": []}'),
+    ],
+)
+def test_no_items(name: str, body: bytes) -> None:
+    """An account without apps or flows has an empty list, even where the server writes null."""
+    assert interpreted(CALLS[name][0], body) == ()
+
+
+def test_both_keys_of_the_app_list() -> None:
+    """The list's key is singular on the page; the plural is understood as well."""
+    call, _ = CALLS["list_apps"]
+    for body in (APPS, {"apps": APPS["app"]}, APPS | {"apps": []}):
+        assert interpreted(call, json.dumps(body).encode()) == PROMISED["list_apps"]
+
+
+def test_numeric_action_id() -> None:
+    """An action id that comes as a number is the number's digits."""
+    assert interpreted(CALLS["start_app"][0], b'{"action_id": 17}') == "17"
+
+
+MALFORMED: dict[str, bytes] = {
+    "HTML": HTML,
+    "nothing": b"",
+    "white space": b" \r\n\t",
+    "text": b"OK",
+    "a number": b"5",
+    "null": b"null",
+    "true": b"true",
+    "a string": b'"x"',
+    "an empty list": b"[]",
+    "a list of objects": json.dumps([FLOW, APP, ACTION, ACCEPTED]).encode(),
+    "an empty object": b"{}",
+    "an error body in a 200": b'{"error_id": "not_found", "message": "no such thing"}',
+    "an object of nulls": b'{"id": null, "state": null, "action_id": null, "app": 1}',
+    "broken UTF-8": b'{"id": "\xff\xfe"}',
+    "half a UTF-16": '{"id": "a"}'.encode("utf-16")[:-1],
+    "two objects": b'{"id": "a", "state": "SUCCESS"} {"id": "b", "state": "SUCCESS"}',
+    "a deep list": b"[" * 100_000,
+    "a deep object": b'{"a":' * 100_000,
+    "endless digits": b'{"id": ' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+@pytest.mark.parametrize("name", CALLS)
+def test_malformed_answers(name: str, kind: str) -> None:
+    """A 200 without the promised thing is a protocol error: status, call and the first bytes."""
+    call, _ = CALLS[name]
+    body = MALFORMED[kind]
+    with pytest.raises(ProtocolError) as caught:
+        interpreted(call, body)
+    error = caught.value
+    assert (error.status, error.call) == (200, str(call))
+    assert str(error).startswith(f"{call.method} {call.path}: ")
+    assert "HTTP 200" in str(error)
+    first = body[:20].decode(errors="replace").split()
+    assert all(word.replace("\x00", "\\x00") in str(error) for word in first)
+    assert len(str(error)) < 1000
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_truncated_answers(name: str) -> None:
+    """The page's sample, cut off anywhere, is a protocol error."""
+    call, sample = CALLS[name]
+    body = json.dumps(sample).encode()
+    for length in range(len(body)):
+        with pytest.raises(ProtocolError):
+            interpreted(call, body[:length])
+
+
+@pytest.mark.parametrize("name", ["list_apps", "list_build_flows"])
+@pytest.mark.parametrize("items", [{}, "x", 5, True, [None], ["x"], [[]], [{}], [{"id": ""}]])
+def test_lists_of_the_wrong_thing(name: str, items: Any) -> None:
+    """A list call whose list is none, or holds what has no id, is a protocol error."""
+    call, sample = CALLS[name]
+    (key,) = sample
+    with pytest.raises(ProtocolError, match="HTTP 200"):
+        interpreted(call, json.dumps({key: items}).encode())
+
+
+@pytest.mark.parametrize("name", POSTS)
+@pytest.mark.parametrize(
+    "action_id", [None, "", " ", [], {}, True, 1.5, "../x", "a/b", "None", "a b", "{{ x }}"]
+)
+def test_unusable_action_id(name: str, action_id: Any) -> None:
+    """An action id that no later call could ask for is a protocol error, not a result."""
+    with pytest.raises(ProtocolError, match="no usable 'action_id'"):
+        interpreted(POSTS[name][0], json.dumps({"action_id": action_id}).encode())
+
+
+def test_first_bytes_only() -> None:
+    """Of a long answer, a short part on one line is quoted."""
+    page = b"<html>\r\n\r\n" + b"x " * 100_000
+    with pytest.raises(ProtocolError) as caught:
+        interpreted(CALLS["get_app"][0], page)
+    assert "'<html> x x" in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+# --- whatever may come ---------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = sorted(
+    {"error_id", "message", "app", "apps", "build_flows", "action_id", "expose_ports", "config"}
+    | FLOW.keys()
+    | APP.keys()
+    | ACTION.keys()
+    | APP["config"].keys()
+    | APP["package"].keys()
+)
+likely_objects = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=8)
+bodies = (
+    st.binary(max_size=200)
+    | st.one_of(json_values, likely_objects, st.lists(likely_objects, max_size=3)).map(
+        lambda value: json.dumps(value).encode()
+    )
+    | likely_objects.map(lambda item: json.dumps({"app": [item], "build_flows": [item]}).encode())
+)
+header_values = (
+    st.text(max_size=20)
+    | st.integers().map(str)
+    | st.floats().map(str)
+    | st.datetimes().map(lambda moment: f"{moment:%a, %d %b %Y %H:%M:%S} GMT")
+    | st.sampled_from(["-0000", "Mon, 14 Dec 2015 10:16:23 -0000", "Mon, 01 Jan 0001 00:00:00 GMT"])
+    | st.sampled_from(["99 Foo 99999999999 99:99:99 +9999", "1 Jan 1 1:1:1 -9999", "0", "nan", ""])
+)
+headers = st.dictionaries(
+    st.sampled_from(
+        [
+            *("X-RateLimit-Limit", "x-ratelimit-remaining", "X-RATELIMIT-RESET"),
+            *("Retry-After", "Date", "Location", "Content-Type"),
+        ]
+    ),
+    header_values | st.sampled_from(["http://[", "//x", "https://h:99999/", "http://\xff/", "0"]),
+)
+statuses = st.sampled_from([200, 200, 200, 201, 204, 302, 400, 401, 403, 404, 408, 429, 500, 503])
+
+
+def check_whatever(call: Call[Any], answer: Answer) -> None:
+    """An object of the promised kind, or one of our errors: nothing else, and no token in it."""
+    limit = protocol.rate_limit(answer, now=NOW)
+    assert limit.resets_in is None or 0 <= limit.resets_in <= protocol.LONGEST_RESET
+    made: Any
+    try:
+        made = protocol.interpret(call, answer, now=NOW, secret=TOKEN)
+    except CallError as error:
+        made = error
+    if isinstance(made, CallError):
+        assert made.call == str(call)
+        assert made.status == answer.status
+        assert made.retry_at is None or NOW <= made.retry_at <= NOW + protocol.LONGEST_RESET
+        assert TOKEN not in repr(made)
+        assert f"{made}".encode()
+    else:
+        assert 200 <= answer.status < 300
+        promised = PROMISED[call.name]
+        assert type(made) is type(promised)
+        for item in made if isinstance(made, tuple) else (made,):
+            shown = item if isinstance(item, str) else json.dumps(item.as_dict(), allow_nan=False)
+            assert shown.encode()
+
+
+@pytest.mark.parametrize("name", CALLS)
+@settings(max_examples=250, deadline=None)
+@given(body=bodies, status=statuses | st.integers(-1, 1000), headers=headers, echo=st.booleans())
+@example(body=b"", status=200, headers={}, echo=False)
+@example(body=b'{"message": ' + b"[" * 900 + b"]" * 900 + b"}", status=500, headers={}, echo=False)
+def test_whatever_comes(
+    name: str, body: bytes, status: int, headers: dict[str, str], echo: bool
+) -> None:
+    """Arbitrary bytes, JSON, statuses and headers give an object or a DaoCloudError."""
+    if echo:
+        body = body[:20] + TOKEN.encode() + body[20:]
+        headers = headers | {"Location": f"https://x/{TOKEN}"}
+    check_whatever(CALLS[name][0], Answer(status, headers, body))
+
+
+@pytest.mark.parametrize("name", CALLS)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_whatever_becomes_of_a_good_answer(name: str, data: st.DataObject) -> None:
+    """The page's sample with fields replaced, removed, or bytes overwritten, likewise."""
+    call, sample = CALLS[name]
+    mutated = json.loads(json.dumps(sample))
+    target = mutated
+    (only, *others) = target
+    if not others and isinstance(target[only], list) and data.draw(st.booleans()):
+        target = target[only][0]
+    for field in data.draw(st.lists(st.sampled_from(sorted(target)), max_size=4, unique=True)):
+        if data.draw(st.booleans()):
+            target[field] = data.draw(json_values)
+        else:
+            del target[field]
+    body = bytearray(json.dumps(mutated).encode())
+    for at in data.draw(st.lists(st.integers(0, len(body) - 1), max_size=3)):
+        body[at] = data.draw(st.integers(0, 255))
+    check_whatever(call, Answer(200, {}, bytes(body)))
+
+
+@pytest.mark.parametrize("depth", [*range(100, 1200, 7), 5_000, 50_000])
+def test_deep_messages(depth: int) -> None:
+    """An error body nested as deep as a parser just takes is still only an error."""
+    body = b'{"message": ' + b"[" * depth + b"]" * depth + b"}"
+    check_whatever(CALLS["get_app"][0], Answer(500, {}, body))
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "for_get", "for_post"),
+    [
+        (401, {}, AuthenticationError, AuthenticationError),
+        (404, {}, NotFoundError, NotFoundError),
+        (400, {}, RefusedError, RefusedError),
+        (403, {}, RefusedError, RefusedError),
+        (403, {"X-RateLimit-Remaining": "1"}, RefusedError, RefusedError),
+        (403, {"X-RateLimit-Remaining": "rubbish"}, RefusedError, RefusedError),
+        (403, {"X-RateLimit-Remaining": "0"}, RateLimitedError, RateLimitedError),
+        (403, {"x-ratelimit-remaining": "0"}, RateLimitedError, RateLimitedError),
+        (429, {}, RateLimitedError, RateLimitedError),
+        (405, {}, RefusedError, RefusedError),
+        (406, {}, RefusedError, RefusedError),
+        (409, {}, RefusedError, RefusedError),
+        (408, {}, ServerFaultError, OutcomeUnknownError),
+        (425, {}, ServerFaultError, OutcomeUnknownError),
+        (500, {}, ServerFaultError, OutcomeUnknownError),
+        (502, {}, ServerFaultError, OutcomeUnknownError),
+        (503, {"X-RateLimit-Remaining": "0"}, ServerFaultError, OutcomeUnknownError),
+        (504, {}, ServerFaultError, OutcomeUnknownError),
+        (599, {}, ServerFaultError, OutcomeUnknownError),
+        (301, {"Location": "https://x.example/"}, RefusedError, RefusedError),
+        (304, {}, RefusedError, RefusedError),
+        (307, {}, RefusedError, RefusedError),
+        (199, {}, ProtocolError, ProtocolError),
+        (204, {}, ProtocolError, ProtocolError),
+    ],
+)
+def test_error_of_a_status(
+    status: int, headers: dict[str, str], for_get: type[CallError], for_post: type[CallError]
+) -> None:
+    """Each status has its error; a fault after a POST leaves open whether the action was taken."""
+    for name, (call, _) in CALLS.items():
+        with pytest.raises(CallError) as caught:
+            interpreted(call, status=status, headers=headers)
+        assert type(caught.value) is (for_post if call.acts else for_get), name
+        assert caught.value.status == status
+        assert f"HTTP {status}" in str(caught.value)
+        assert caught.value.call == str(call)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+def test_error_body_of_daocloud(status: int) -> None:
+    """DaoCloud's error_id and message are carried, apart and in the text."""
+    body = b'{"error_id": "app_not_found", "message": "no such app"}'
+    with pytest.raises(CallError) as caught:
+        interpreted(CALLS["get_app"][0], body, status=status)
+    assert (caught.value.error_id, caught.value.message) == ("app_not_found", "no such app")
+    assert "no such app" in str(caught.value)
+    assert "app_not_found" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "error_id", "message"),
+    [
+        (b"", None, None),
+        (b" \n", None, None),
+        (b"{}", None, None),
+        (b'{"error_id": null, "message": ""}', None, None),
+        (b'{"error_id": 7, "message": {"a": [1]}}', "7", '{"a": [1]}'),
+        (b"<html>\n <b>Bad Gateway</b></html>", None, "'<html> <b>Bad Gateway</b></html>'"),
+        (b'["x"]', None, """'["x"]'"""),
+        (b'{"message": "\\ud800"}', None, "?"),
+    ],
+)
+def test_other_error_bodies(body: bytes, error_id: str | None, message: str | None) -> None:
+    """An error body can be anything; its first bytes stand in for a message."""
+    with pytest.raises(ServerFaultError) as caught:
+        interpreted(CALLS["get_app"][0], body, status=502)
+    assert (caught.value.error_id, caught.value.message) == (error_id, message)
+
+
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://login.example/x?token=y", "https://login.example"),
+        ("http://u:p@login.example:81/", "http://login.example"),
+        ("//login.example/x", "https://login.example"),
+        ("/v2/apps", "another path"),
+        ("", "another path"),
+        ("http://[", "somewhere unreadable"),
+    ],
+)
+def test_redirects_are_refused(location: str, where: str) -> None:
+    """A redirect is refused and says where it leads, without what its URL may carry."""
+    with pytest.raises(RefusedError) as caught:
+        interpreted(CALLS["get_app"][0], status=302, headers={"Location": location})
+    assert f"redirects to {where} (HTTP 302)" in str(caught.value)
+
+
+# --- when to ask again ---------------------------------------------------------------------------
+
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"  # that is NOW
+SERVER_NOW = int(datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC).timestamp())
+
+
+def retry_at(status: int, headers: dict[str, str], *, skew: float = 0.0) -> float | None:
+    """Return the seconds until an error says to ask again, our clock being ``skew`` ahead."""
+    with pytest.raises(CallError) as caught:
+        interpreted(CALLS["get_app"][0], status=status, headers=headers, now=NOW + skew)
+    at = caught.value.retry_at
+    return None if at is None else at - (NOW + skew)
+
+
+@pytest.mark.parametrize("skew", [0.0, 3 * 3600.0, -3 * 3600.0])
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, {"Retry-After": "7"}, 7),
+        (429, {"retry-after": " 7.5 "}, 7.5),
+        (429, {"Retry-After": "0"}, 0),
+        (429, {"Retry-After": "-5"}, 0),
+        (429, {"Retry-After": "Tue, 14 Nov 2023 22:15:20 GMT"}, 120),
+        (429, {"Retry-After": "Tue, 14 Nov 2023 22:15:20 -0000"}, 120),
+        (429, {"Retry-After": "Tue, 14 Nov 2023 22:15:20"}, 120),
+        (429, {"Retry-After": "Tue, 14 Nov 2023 23:15:20 +0100"}, 120),
+        (429, {"Retry-After": "Tue, 14 Nov 2023 22:00:00 GMT"}, 0),
+        (429, {"Retry-After": "soon"}, None),
+        (429, {"Retry-After": "nan"}, None),
+        (429, {"Retry-After": "inf"}, None),
+        (429, {"Retry-After": "1e99"}, 3660),
+        (429, {}, None),
+        (429, {"X-RateLimit-Reset": str(SERVER_NOW + 90)}, 90),
+        (429, {"X-RateLimit-Reset": str(SERVER_NOW + 90), "X-RateLimit-Remaining": "0"}, 90),
+        (429, {"X-RateLimit-Reset": str(SERVER_NOW + 90), "X-RateLimit-Remaining": "9"}, None),
+        (429, {"X-RateLimit-Reset": str(SERVER_NOW + 90), "Retry-After": "5"}, 5),
+        (429, {"X-RateLimit-Reset": str(SERVER_NOW + 90), "Retry-After": "soon"}, 90),
+        (403, {"X-RateLimit-Reset": str(SERVER_NOW + 90), "X-RateLimit-Remaining": "0"}, 90),
+        (403, {"X-RateLimit-Reset": str(SERVER_NOW - 90), "X-RateLimit-Remaining": "0"}, 0),
+        (403, {"X-RateLimit-Reset": "rubbish", "X-RateLimit-Remaining": "0"}, None),
+        (403, {"X-RateLimit-Reset": "9" * 20, "X-RateLimit-Remaining": "0"}, 3660),
+        (503, {"Retry-After": "11"}, 11),
+        (503, {}, None),
+        (503, {"X-RateLimit-Reset": str(SERVER_NOW + 90), "X-RateLimit-Remaining": "4000"}, None),
+        (503, {"X-RateLimit-Reset": str(SERVER_NOW + 90), "X-RateLimit-Remaining": "0"}, 90),
+        (503, {"X-RateLimit-Reset": str(SERVER_NOW + 90)}, None),
+        (401, {"Retry-After": "7"}, None),
+        (404, {"Retry-After": "7"}, None),
+    ],
+)
+def test_when_to_ask_again(
+    status: int, headers: dict[str, str], seconds: float | None, skew: float
+) -> None:
+    """Retry-After, or else the spent limit's reset, however wrong our own clock is."""
+    assert retry_at(status, headers | {"Date": DATE}, skew=skew) == seconds
+
+
+def test_reset_without_a_date() -> None:
+    """Without a Date header, all that is left is to take the server's clock for ours."""
+    headers = {"X-RateLimit-Reset": str(SERVER_NOW + 90), "X-RateLimit-Remaining": "0"}
+    assert retry_at(403, headers) == 90
+    assert retry_at(403, headers | {"Date": "yesterday"}) == 90
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+def test_dates_do_not_depend_on_our_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Date that names no zone is UTC, wherever this machine stands."""
+    import time
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        headers = {"Retry-After": "Tue, 14 Nov 2023 22:15:20 -0000"}
+        assert retry_at(429, headers | {"Date": "Tue, 14 Nov 2023 22:13:20 GMT"}) == 120
+        headers = {"X-RateLimit-Reset": str(SERVER_NOW + 90)}
+        assert retry_at(429, headers | {"Date": "Tue, 14 Nov 2023 22:13:20 -0000"}) == 90
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_rate_limit_headers() -> None:
+    """The headers are read from any answer, and what is absent or rubbish is None."""
+    full = {
+        "X-RateLimit-Limit": "5000",
+        "X-RateLimit-Remaining": "4321",
+        "X-RateLimit-Reset": str(SERVER_NOW + 60),
+        "Date": DATE,
+    }
+    limit = protocol.rate_limit(Answer(200, full, b""), now=NOW + 12345)
+    assert (limit.limit, limit.remaining, limit.resets_in) == (5000, 4321, 60)
+    none = protocol.rate_limit(Answer(200, {}, b""), now=NOW)
+    assert (none.limit, none.remaining, none.resets_in) == (None, None, None)
+    rubbish = dict.fromkeys(full, "x")
+    assert protocol.rate_limit(Answer(200, rubbish, b""), now=NOW) == none
+
+
+# --- the token -----------------------------------------------------------------------------------
+
+HARD_TOKEN = "a/b+c=\"d\\e'f<g>%2F"  # printable, and spelled differently by each kind of escaping
+
+
+@pytest.mark.parametrize("token", [TOKEN, HARD_TOKEN])
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 429, 500])
+def test_token_is_struck_out(token: str, status: int) -> None:
+    """A token that an answer echoes is struck out of the error, however the answer escapes it."""
+    spelled = json.dumps(token)[1:-1]
+    echoes = [
+        f"<p>bad token {token}</p>",
+        "x" * 190 + token,
+        json.dumps({"message": f"token {token} is bad", "error_id": token}),
+        json.dumps({"message": {"headers": [f"token {token}"]}}),
+        json.dumps({"seen": token}),
+        json.dumps({"seen": token}).replace("/", "\\/"),
+        json.dumps([token]),
+    ]
+    headers = {"Location": f"https://{token}.example/{token}?{token}", "X-Echo": token}
+    for call, _ in CALLS.values():
+        for echo in echoes:
+            answer = Answer(status, headers, echo.encode())
+            with pytest.raises(CallError) as caught:
+                protocol.interpret(call, answer, now=NOW, secret=token)
+            error = caught.value
+            said = [str(error), error.message or "", error.error_id or "", error.problem]
+            for text in [*said, repr(error), repr(error.__dict__)]:
+                for form in (token, spelled, spelled.replace("/", "\\/")):
+                    assert form.lower() not in text.lower(), echo

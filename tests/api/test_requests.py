@@ -1,0 +1,154 @@
+"""What is sent: method, path, body, and ids that cannot lead astray."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import httpx
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.client import DaoCloudClient
+from airflow_provider_daocloud.api.endpoint import Endpoint
+from airflow_provider_daocloud.api.errors import InputError
+from tests.api.samples import ACTION_ID, APP_ID, CALLS, FLOW_ID, TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from requests_mock import Mocker
+
+REQUESTS = {
+    "list_build_flows": ("GET", "/build-flows", None),
+    "get_build_flow": ("GET", f"/build-flows/{FLOW_ID}", None),
+    "list_apps": ("GET", "/apps", None),
+    "get_app": ("GET", f"/apps/{APP_ID}", None),
+    "start_app": ("POST", f"/apps/{APP_ID}/actions/start", None),
+    "stop_app": ("POST", f"/apps/{APP_ID}/actions/stop", None),
+    "restart_app": ("POST", f"/apps/{APP_ID}/actions/restart", None),
+    "redeploy_app": ("POST", f"/apps/{APP_ID}/actions/redeploy", {"release_name": "v1.0.0"}),
+    "get_action": ("GET", f"/apps/{APP_ID}/actions/{ACTION_ID}", None),
+}
+
+# Each parameter that a user gives, and a call made with it.
+PARAMETERS: list[tuple[str, Callable[[Any], protocol.Call[Any]]]] = [
+    ("build_flow_id", protocol.get_build_flow),
+    ("app_id", protocol.get_app),
+    ("app_id", lambda value: protocol.act_on_app(value, "start")),
+    ("app_id", lambda value: protocol.act_on_app(value, "stop")),
+    ("app_id", lambda value: protocol.act_on_app(value, "restart")),
+    ("app_id", lambda value: protocol.redeploy_app(value, "v1")),
+    ("release_name", lambda value: protocol.redeploy_app(APP_ID, value)),
+    ("app_id", lambda value: protocol.get_action(value, ACTION_ID)),
+    ("action_id", lambda value: protocol.get_action(APP_ID, value)),
+]
+NO_NAME = [
+    *("", " ", "\t\n", "None", "{{ x }}", "{{ ti.xcom_pull('build') }}", "{% if x %}a{% endif %}"),
+    *("a b", "a\n", "\x00", "a\x1b[31m", "a\x7fb", "a\x85b", "a\x9fb", "a\u2028b", "\ud800"),
+    *(None, 5, 0, True, 1.5, b"abc", [], ["a"], {}, object()),
+]
+PATHS = ["../x", "..", ".", "a/b", "/", "/apps", "a\\b", "..\\x", "https://elsewhere/"]
+
+
+def test_every_call_of_the_page_is_here() -> None:
+    """The table below covers every call there is."""
+    assert REQUESTS.keys() == CALLS.keys()
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_request(name: str) -> None:
+    """Each call has the page's method and path, and a body only where the page shows one."""
+    call, _ = CALLS[name]
+    assert (call.method, call.path, call.body) == REQUESTS[name]
+    assert str(call) == f"{call.method} {call.path}"
+    assert call.acts == (call.method == "POST")
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_request_on_the_wire(name: str, requests_mock: Mocker) -> None:
+    """The library sends exactly that: the token in its header, JSON where there is a body."""
+    call, sample = CALLS[name]
+    method, path, body = REQUESTS[name]
+    url = f"https://openapi.daocloud.io/v1{path}"
+    requests_mock.register_uri(method, url, json=sample)
+    with DaoCloudClient(Endpoint("https://openapi.daocloud.io/v1", TOKEN)) as client:
+        client.send(call)
+    (sent,) = requests_mock.request_history
+    assert (sent.method, sent.url) == (method, url)
+    assert sent.headers["Authorization"] == f"token {TOKEN}"
+    if body is None:
+        assert sent.body is None
+        assert "Content-Type" not in sent.headers
+    else:
+        assert sent.headers["Content-Type"] == "application/json"
+        assert json.loads(sent.body) == body
+
+
+@pytest.mark.parametrize("value", NO_NAME, ids=ascii)
+@pytest.mark.parametrize(("field", "build"), PARAMETERS)
+def test_what_names_nothing(field: str, build: Any, value: object) -> None:
+    """A value that can name nothing is refused before there is a request; the error says which."""
+    with pytest.raises(InputError, match=rf"^{field}: ") as caught:
+        build(value)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("value", PATHS)
+@pytest.mark.parametrize(
+    ("field", "build"), [pair for pair in PARAMETERS if pair[0] != "release_name"]
+)
+def test_ids_are_no_paths(field: str, build: Any, value: str) -> None:
+    """An id that would lead to another path is refused."""
+    with pytest.raises(InputError, match=rf"^{field}: .*not a path"):
+        build(value)
+
+
+def test_release_names_may_have_slashes() -> None:
+    """A release name travels in the body, so a branch name with a slash is one."""
+    call = protocol.redeploy_app(APP_ID, "feature/x-1.0_β")
+    assert call.body == {"release_name": "feature/x-1.0_β"}
+
+
+@pytest.mark.parametrize("action", ["redeploy", "delete", "", "START", None, "../start"])
+def test_actions_are_three(action: Any) -> None:
+    """Only start, stop and restart are actions without a body."""
+    with pytest.raises(InputError, match=r"^action: must be one of start, stop, restart"):
+        protocol.act_on_app(APP_ID, action)
+
+
+@pytest.mark.parametrize(
+    ("given_id", "sent"),
+    [
+        ("a?b", "a%3Fb"),
+        ("a#b", "a%23b"),
+        ("a%2Fb", "a%252Fb"),
+        ("%2e%2e", "%252e%252e"),
+        ("a&b=c;d", "a%26b%3Dc%3Bd"),
+        ("a:b@c", "a%3Ab%40c"),
+        ("应用", "%E5%BA%94%E7%94%A8"),
+        ("...", "..."),
+    ],
+)
+def test_ids_are_percent_encoded(given_id: str, sent: str) -> None:
+    """What would mean something in a URL is encoded."""
+    assert protocol.get_app(given_id).path == f"/apps/{sent}"
+
+
+@given(st.text())
+def test_any_id_is_one_segment_or_refused(text: str) -> None:
+    """Whatever the id, both HTTP libraries send it as one segment that decodes to the id."""
+    try:
+        call = protocol.get_app(text)
+    except InputError:
+        return
+    url = f"https://daocloud.example/v1{call.path}"
+    for sent in (requests.Request("GET", url).prepare().url, str(httpx.URL(url))):
+        assert sent is not None
+        parts = urlsplit(sent)
+        assert (parts.netloc, parts.query, parts.fragment) == ("daocloud.example", "", "")
+        assert [unquote(segment) for segment in parts.path.split("/")] == ["", "v1", "apps", text]
