@@ -99,3 +99,27 @@ constraints: $(UV) ## Bring the pins up to date with what is released
 clean: ## Remove environments, caches and what the demo left
 	rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The peers that the benchmarks compare with have an environment of their own.
+BENCH := .venv/benchmarks
+
+$(BENCH)/.ready: pyproject.toml constraints/benchmarks.in constraints/benchmarks.txt $(UV)
+	@echo "Making $(BENCH) (a minute or two when nothing is cached) ..."
+	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" $(BENCH)
+	@$(UV) pip install --quiet --python $(BENCH)/bin/python \
+		--constraints constraints/benchmarks.txt --build-constraints constraints/airflow-3.3.txt \
+		--editable . --requirements constraints/benchmarks.in
+	@touch $@
+
+.PHONY: bench
+bench: $(BENCH)/.ready ## What waiting costs, beside other providers (about 20 minutes)
+	$(BENCH)/bin/python -m benchmarks.waiting $(ARGS)
+
+.PHONY: bench-imports
+bench-imports: $(BENCH)/.ready ## What the import costs, beside other providers
+	$(BENCH)/bin/python -m benchmarks.imports $(ARGS)
+
+.PHONY: bench-constraints
+bench-constraints: $(UV) ## Bring the pins of the peers up to date with what is released
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+		--output-file constraints/benchmarks.txt pyproject.toml constraints/benchmarks.in

@@ -1,0 +1,1 @@
+"""Benchmarks: what waiting and importing cost, beside other providers. See docs/benchmarks.md."""
