@@ -1,0 +1,39 @@
+"""The same release to many apps: one mapped task for each, two at a time.
+
+Trigger it with ``{"apps": ["web", "api"], "release_name": "v1.2.0"}``.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Param, task
+
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
+
+with DAG(
+    "daocloud_fleet",
+    description="Redeploy many apps to the same release",
+    schedule=None,
+    params={
+        "apps": Param(["web", "api"], type="array", items={"type": "string"}),
+        "release_name": Param("latest", type="string", description="Release (image tag) to deploy"),
+    },
+    tags=["daocloud"],
+) as dag:
+
+    @task
+    def find_apps(params: dict[str, list[str]]) -> list[str]:
+        """Return the ids of the apps with the names asked for."""
+        wanted = params["apps"]
+        found = [app for app in DaoCloudHook().list_apps() if app.name in wanted]
+        if sorted(wanted) != sorted(str(app.name) for app in found):
+            raise AirflowFailException(
+                f"Asked for {sorted(wanted)}, found {sorted(str(app.name) for app in found)}."
+            )
+        return [app.id for app in found]
+
+    DaoCloudRedeployOperator.partial(
+        task_id="redeploy",
+        release_name="{{ params.release_name }}",
+        max_active_tis_per_dagrun=2,
+    ).expand(app_id=find_apps())

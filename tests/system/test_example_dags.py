@@ -1,0 +1,152 @@
+"""Each example DAG runs in real Airflow, against the sandbox, and does exactly what it says."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_daocloud.sandbox import BuildPlan, Sandbox, Served
+
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+
+RunDag = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def dags_folder(airflow_home: Path) -> Path:
+    """Return Airflow's DAGs folder, with the examples in it."""
+    return Path(shutil.copytree(EXAMPLES, airflow_home / "dags" / "examples"))
+
+
+@pytest.fixture
+def run_dag(dags_folder: Path, daocloud_sandbox: Sandbox) -> RunDag:
+    """Return a function that runs an example to its end, in this process."""
+    daocloud_sandbox.set_options(speed=20)
+
+    def run(dag_id: str, conf: dict[str, Any] | None = None) -> Any:
+        spec = importlib.util.spec_from_file_location(dag_id, dags_folder / f"{dag_id}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for task in module.dag.tasks:
+            # As in real life, but quicker.
+            task.retry_delay = timedelta(0)
+            if hasattr(task, "poke_interval"):
+                task.poke_interval = 0.1
+        return module.dag.test(run_conf=conf)
+
+    return run
+
+
+def build_when_looked_at(sandbox: Sandbox, plan: BuildPlan | None = None) -> None:
+    """Let a build of the flow ``web`` start once somebody has looked at the flow."""
+
+    def started(served: Served) -> None:
+        if served.call == "get_build_flow":
+            sandbox.service.on_served = None
+            sandbox.world.start_build("web", plan)
+
+    sandbox.service.on_served = started
+
+
+def shown(sandbox: Sandbox, name: str) -> tuple[str, str | None]:
+    app = sandbox.world.app(name)
+    return app.rest_state, app.release_name
+
+
+def states(run: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for ti in run.get_task_instances():
+        found.setdefault(ti.task_id, []).append(str(ti.state))
+    return found
+
+
+def test_release_pipeline_redeploys_once_and_after_the_new_build(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    """The flow shows the Success of an older build at first: that one does not count."""
+    before = daocloud_sandbox.world.build_flow("web")
+    assert before.status == "Success"
+    old_package = before.package_id
+    build_when_looked_at(daocloud_sandbox)
+
+    run = run_dag("daocloud_release_pipeline", {"release_name": "v2.0.0"})
+
+    assert run.state == "success"
+    assert daocloud_sandbox.effects == {"redeploy_app": 1}
+    assert shown(daocloud_sandbox, "web") == ("RUNNING", "v2.0.0")
+    assert daocloud_sandbox.world.build_flow("web").package_id != old_package
+    calls = [served.call for served in daocloud_sandbox.log]
+    posted = calls.index("redeploy_app")
+    assert calls[:posted].count("get_build_flow") > 1
+    assert set(calls[posted + 1 :]) == {"get_action"}
+
+
+def test_release_pipeline_deploys_nothing_when_the_build_fails(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    build_when_looked_at(daocloud_sandbox, BuildPlan(outcome="Failure"))
+
+    run = run_dag("daocloud_release_pipeline")
+
+    assert run.state == "failed"
+    assert states(run)["find"] == ["success"]
+    assert states(run)["wait_for_build"] == ["failed"]
+    assert daocloud_sandbox.effects == {}
+    assert shown(daocloud_sandbox, "web") == ("RUNNING", "v1.0.0")
+
+
+def test_release_pipeline_of_an_unknown_app_fails_before_it_does_anything(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    run = run_dag("daocloud_release_pipeline", {"app": "no such app"})
+
+    assert run.state == "failed"
+    assert states(run)["find"] == ["failed"]
+    assert daocloud_sandbox.counts == {"list_apps": 1, "list_build_flows": 1}
+
+
+def test_fleet_redeploys_each_app_once(run_dag: RunDag, daocloud_sandbox: Sandbox) -> None:
+    run = run_dag("daocloud_fleet", {"apps": ["web", "worker"], "release_name": "v3.0.0"})
+
+    assert run.state == "success"
+    assert daocloud_sandbox.effects == {"redeploy_app": 2}
+    assert shown(daocloud_sandbox, "web")[1] == "v3.0.0"
+    assert shown(daocloud_sandbox, "worker")[1] == "v3.0.0"
+    assert shown(daocloud_sandbox, "api")[1] == "master-20ec560"
+
+
+def test_nightly_redeploys_the_release_that_runs(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    run = run_dag("daocloud_nightly_redeploy")
+
+    assert run.state == "success"
+    assert daocloud_sandbox.effects == {"redeploy_app": 1}
+    assert shown(daocloud_sandbox, "web") == ("RUNNING", "v1.0.0")
+
+
+def test_watchdog_starts_what_is_stopped_or_asleep_and_then_has_nothing_to_do(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    run = run_dag("daocloud_watchdog")
+
+    assert run.state == "success"
+    assert daocloud_sandbox.effects == {"start_app": 2}
+    assert {name: shown(daocloud_sandbox, name)[0] for name in ("worker", "preview")} == {
+        "worker": "RUNNING",
+        "preview": "RUNNING",
+    }
+
+    again = run_dag("daocloud_watchdog")
+
+    assert again.state == "success"
+    assert states(again)["start"] == ["skipped"]
+    assert daocloud_sandbox.effects == {"start_app": 2}
