@@ -47,9 +47,10 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"{__name__}.{_PLACES[name]}")
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn", "h11"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("starlette", "uvicorn", "h11"):
             raise
         raise ImportError(
-            f"the sandbox needs {error.name}: pip install 'airflow-provider-daocloud[sandbox]'"
+            f"the sandbox needs {missing}: pip install 'airflow-provider-daocloud[sandbox]'"
         ) from error
     return getattr(module, name)

@@ -26,6 +26,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Serve a toy DaoCloud on this machine.",
         epilog=f"The access token comes from {TOKEN_VARIABLE}, or from --token-file, "
         "or is made up.",
+        allow_abbrev=False,  # or `--token SECRET` would be taken for a file
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8321, help="0 for a free one (%(default)s)")
@@ -51,7 +52,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def _token(file: Path | None) -> str | None:
     if file is not None:
         return file.read_text().partition("\n")[0].strip()
-    return os.environ.get(TOKEN_VARIABLE)
+    return os.environ.get(TOKEN_VARIABLE) or None
 
 
 def _print_call(served: Served) -> None:

@@ -262,12 +262,12 @@ def route(prefix: str, method: str, path: str) -> Route:
             continue
         params = {}
         for part, known in zip(parts, pattern, strict=True):
-            if known.startswith("{"):
+            if known.startswith("{") and part:
                 params[known[1:-1]] = part
             elif part != known:
                 break
         else:
-            if wants == method and all(params.values()):
+            if wants == method:
                 return Route(name, params)
             wrong_method = True
     return Route("wrong_method", {}) if wrong_method else _UNKNOWN

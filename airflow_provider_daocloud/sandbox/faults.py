@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_daocloud.sandbox.contract import CALL_NAMES, Response, error_body
-from airflow_provider_daocloud.sandbox.options import fits
+from airflow_provider_daocloud.sandbox.options import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,9 +107,9 @@ class Fault:
     until: float = field(default=math.inf, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            if name != "until" and not fits(getattr(self, name), kind):
-                raise ValueError(f"{name} does not take {getattr(self, name)!r}")
+        check_fields(self, leave_out=("until",))
+        if self.times == 0:
+            raise ValueError("times is one or more")
         if self.call not in (*CALL_NAMES, "any", "GET", "POST", "unknown", "wrong_method"):
             raise ValueError(f"no such call: {self.call!r}")
         if not 400 <= self.status <= 599:
@@ -189,7 +190,7 @@ class Faults:
     def listed(self) -> list[dict[str, Any]]:
         """Return the faults that are on, as plain data."""
         return [
-            {name: value for name, value in vars(rule).items() if name != "until"}
+            {name: value for name, value in dataclasses.asdict(rule).items() if name != "until"}
             for rule in self._rules.values()
         ]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import get_type_hints
 
-from airflow_provider_daocloud.sandbox.options import fits
+from airflow_provider_daocloud.sandbox.options import check_fields
 
 ACTIONS = ("start", "stop", "restart", "redeploy")
 ACTION_ENDS = ("SUCCESS", "FAILED")
@@ -83,7 +82,9 @@ class ActionPlan:
         one_of("state", self.state, ACTION_ENDS)
         if self.action is not None:
             one_of("action", self.action, ACTIONS)
-        _check_fields(self)
+        check_fields(self)
+        if self.times == 0:
+            raise ValueError("times is one or more")
 
 
 @dataclass
@@ -113,7 +114,7 @@ class BuildPlan:
 
     def __post_init__(self) -> None:
         one_of("outcome", self.outcome, BUILD_ENDS)
-        _check_fields(self)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,11 @@ class AppView:
 
 @dataclass
 class App:
-    """An app. ``rest_state`` is the state that it has while no action runs on it."""
+    """An app.
+
+    ``rest_state`` is its state while no action runs on it. An action accepted is ``coming`` (it
+    begins by itself), ``running``, or ``queued`` behind another one.
+    """
 
     id: str
     name: str
@@ -154,10 +159,15 @@ class App:
     instances: int = 1
     expose_port: int = 80
     command: str | None = None
+    coming: list[Action] = field(default_factory=list)
     running: list[Action] = field(default_factory=list)
     queued: list[Action] = field(default_factory=list)
     view: AppView | None = None
     listed: list[tuple[float, AppView]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        one_of("state", self.rest_state, APP_STATES)
+        check_fields(self, leave_out=("coming", "running", "queued", "view", "listed"))
 
 
 @dataclass
@@ -193,15 +203,20 @@ class BuildFlow:
     created_at: float
     builds: dict[int, Build] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        one_of("status", self.status, BUILD_STATES)
+        check_fields(self, leave_out=("builds",))
 
-def one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+
+def one_of(name: str, value: object, known: tuple[str, ...]) -> str:
     """Return a value that is one of those known; a ``ValueError`` says so if it is not."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r}")
     return value
 
 
-def _check_fields(plan: ActionPlan | BuildPlan) -> None:
-    for name, kind in get_type_hints(type(plan)).items():
-        if not fits(getattr(plan, name), kind):
-            raise ValueError(f"{name} does not take {getattr(plan, name)!r}")
+def text(name: str, value: object) -> str:
+    """Return a value that is a string with something in it; a ``ValueError`` if it is not."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} is a string with something in it, not {value!r}")
+    return value

@@ -69,9 +69,7 @@ class Options:
     accept_form: bool = False
 
     def __post_init__(self) -> None:
-        for name, kind in _KINDS.items():
-            if not fits(getattr(self, name), kind):
-                raise ValueError(f"option {name} does not take {getattr(self, name)!r}")
+        check_fields(self)
         for name in ("speed", "rate_window", "last_operated_at_granularity"):
             if getattr(self, name) == 0:
                 raise ValueError(f"option {name} is more than zero")
@@ -83,7 +81,7 @@ class Options:
 
         :raises ValueError: an unknown option, or a value that it does not take.
         """
-        if unknown := changes.keys() - _KINDS.keys():
+        if unknown := changes.keys() - get_type_hints(Options).keys():
             raise ValueError(f"no such option: {', '.join(sorted(unknown))}")
         return dataclasses.replace(self, **changes)
 
@@ -91,6 +89,18 @@ class Options:
         """Return a state as this world writes it."""
         word = self.state_words.get(state, state)
         return word if self.state_case == "page" else getattr(word, self.state_case)()
+
+
+def check_fields(thing: Any, *, leave_out: tuple[str, ...] = ()) -> None:
+    """Check the fields of a dataclass against their annotations.
+
+    What is set here often comes from a shell's JSON, where a wrong value must not surface later.
+
+    :raises ValueError: a field does not take its value; it is named.
+    """
+    for name, kind in get_type_hints(type(thing)).items():
+        if name not in leave_out and not fits(getattr(thing, name), kind):
+            raise ValueError(f"{name} does not take {getattr(thing, name)!r}")
 
 
 def fits(value: object, kind: Any) -> bool:
@@ -109,6 +119,3 @@ def fits(value: object, kind: Any) -> bool:
             return False
         return 0 <= value < math.inf
     return isinstance(value, kind)
-
-
-_KINDS = get_type_hints(Options)

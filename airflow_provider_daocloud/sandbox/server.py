@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import secrets
 import socket
 import ssl
@@ -89,7 +88,7 @@ class Sandbox:
         settings = (options or Options()).changed(**changes)
         self.host = host
         self.port = port
-        self.token = token or secrets.token_urlsafe(24)
+        self.token = secrets.token_urlsafe(24) if token is None else token
         self.errors: list[Exception] = []
         self.connections = 0
         self._tls = (certfile, keyfile) if certfile else None
@@ -327,7 +326,9 @@ class _Running:
 
     def start(self) -> None:
         self._thread.start()
-        self._up.wait(_STOP_SECONDS)
+        came_up = self._up.wait(_STOP_SECONDS)
+        if self.crash is None and not came_up:
+            self.crash = SandboxError(f"not up within {_STOP_SECONDS} s")
         if self.crash is not None:
             raise SandboxError(f"the sandbox did not start: {self.crash!r}") from self.crash
 
@@ -364,8 +365,7 @@ def _application(sandbox: Sandbox, running: _Running) -> Any:
             await _take(service.serve(request), running.stopping, receive, send)
         except Exception as error:
             sandbox.errors.append(error)
-            logging.getLogger(__name__).exception("the sandbox broke on a call")
-            raise
+            raise  # to uvicorn, which logs it and answers 500
 
     return application
 

@@ -181,12 +181,11 @@ class Service:
             fault = self.faults.strike(
                 found.call, request.method, params, account.name, world.now()
             )
+            self.changed.notify_all()
 
         def done(last: Response | Break, made: Response | None) -> Response | Break:
             # Written before the answer goes out: who has the answer finds it in the log.
             with self.changed:
-                if made is not None and made.acted:
-                    self.effects[found.call] += 1
                 served = Served(
                     at=world.now(),
                     method=request.method,
@@ -212,6 +211,10 @@ class Service:
                 yield done(last, None)
                 return
         made = handle(world, request, self.prefix)
+        if made.acted:
+            with self.changed:
+                self.effects[found.call] += 1
+                self.changed.notify_all()
         if fault is not None and fault.effect == "after":
             last = yield from self._strike(fault, found, account, made)
             if last is not None:

@@ -22,7 +22,6 @@ from airflow_provider_daocloud.sandbox.objects import (
     ACTIONS,
     APP_STATES,
     BUILD_ENDS,
-    BUILD_STATES,
     Account,
     Action,
     ActionPlan,
@@ -32,6 +31,7 @@ from airflow_provider_daocloud.sandbox.objects import (
     BuildFlow,
     BuildPlan,
     one_of,
+    text,
 )
 from airflow_provider_daocloud.sandbox.options import Moment, Options
 
@@ -46,6 +46,8 @@ _PASSING = {
     "redeploy": "RESTAGING",
 }
 _REACHED = {"start": "RUNNING", "stop": "STOPPED", "restart": "RUNNING", "redeploy": "RUNNING"}
+
+_NO_PLAN = ActionPlan()
 
 
 class NoSuchThingError(LookupError):
@@ -78,7 +80,6 @@ class World:
         self.build_flows: dict[str, BuildFlow] = {}
         self.actions: dict[str, Action] = {}
         self.plans: list[ActionPlan] = []
-        self.apps_version = 0
         self.anonymous = Account("anonymous", "")
         self._clock = clock
         self._ahead = 0.0
@@ -226,7 +227,6 @@ class World:
 
         :raises ValueError: a state that is none, or an id that is taken.
         """
-        one_of("state", state, APP_STATES)
         with self.looking():
             now = self.now()
             image = image or f"daocloud.io/sandbox/{name}"
@@ -250,7 +250,6 @@ class World:
                 raise ValueError(f"there is an app {app.id} already")
             self.apps[app.id] = app
             app.listed = [(-math.inf, self.view(app))]
-            self.apps_version += 1
             return app
 
     def app(self, id_or_name: str) -> App:
@@ -279,7 +278,7 @@ class World:
             if state is not None:
                 app.rest_state = one_of("state", state, APP_STATES)
             if release_name is not None:
-                self._set_release(app, release_name)
+                self._set_release(app, text("release_name", release_name))
             self._changed(app, self.now())
             return app
 
@@ -293,7 +292,6 @@ class World:
             app = self.app(id_or_name)
             del self.apps[app.id]
             self.actions = {k: a for k, a in self.actions.items() if a.app_id != app.id}
-            self.apps_version += 1
 
     def view(self, app: App) -> AppView:
         """Return an app as ``GET /apps/{id}`` shows it now."""
@@ -332,7 +330,6 @@ class World:
 
     def _changed(self, app: App, when: float) -> None:
         app.view = None
-        self.apps_version += 1
         if self.options.app_list == "frozen":
             return
         if self.options.app_list_lag:
@@ -368,9 +365,11 @@ class World:
         one_of("action", action, ACTIONS)
         if (action == "redeploy") != (release_name is not None):
             raise ValueError("a redeploy, and nothing else, takes a release_name")
+        if release_name is not None:
+            text("release_name", release_name)
         with self.looking():
             app = self.app(app_id)
-            others = bool(app.running or app.queued)
+            others = bool(app.coming or app.running or app.queued)
             if others and self.options.busy == "refuse":
                 raise AppBusyError(f"another action runs on app {app.id}")
             now = self.now()
@@ -398,7 +397,7 @@ class World:
             if others and self.options.busy == "queue":
                 app.queued.append(doing)
             elif self.options.begin_after:
-                app.queued.append(doing)
+                app.coming.append(doing)
                 self._at(now + self.options.begin_after, lambda t: self._begin(app, doing, t))
             else:
                 self._begin(app, doing, now)
@@ -412,13 +411,14 @@ class World:
                     if plan.times <= 0:
                         self.plans.remove(plan)
                 return plan
-        return ActionPlan()
+        return _NO_PLAN
 
     def _begin(self, app: App, action: Action, when: float) -> None:
         if action.state != "IN_PROCESS" or action in app.running:
             return
-        if action in app.queued:
-            app.queued.remove(action)
+        for place in (app.coming, app.queued):
+            if action in place:
+                place.remove(action)
         action.begun_at = when
         app.running.append(action)
         self._touch(app, "started", when)
@@ -439,6 +439,8 @@ class World:
         :raises ValueError: it has ended already, or no action ends so.
         """
         one_of("state", state, ACTION_ENDS)
+        if message is not None:
+            text("message", message)
         with self.looking():
             action = self.actions.get(action_id)
             if action is None:
@@ -455,7 +457,7 @@ class World:
         action.state, action.message, action.ended_at = state, message, when
         if action.begun_at is None:
             action.begun_at = action.accepted_at
-        for place in (app.running, app.queued):
+        for place in (app.coming, app.running, app.queued):
             if action in place:
                 place.remove(action)
         if state == "SUCCESS":
@@ -466,7 +468,7 @@ class World:
             app.rest_state = "NOT_RUNNING"  # it was stopped, and did not come back
         self._touch(app, "ended", when)
         self._changed(app, when)
-        if app.queued and not app.running and self.options.busy == "queue":
+        if app.queued and not app.running and not app.coming:
             self._begin(app, app.queued[0], when)
 
     def _touch(self, app: App, moment: Moment, when: float) -> None:
@@ -520,7 +522,6 @@ class World:
 
         :raises ValueError: a status that is none, or an id that is taken.
         """
-        one_of("status", status, BUILD_STATES)
         with self.looking():
             flow = BuildFlow(
                 id=build_flow_id or self.new_id(),
