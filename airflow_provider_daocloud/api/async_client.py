@@ -7,12 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_daocloud.api.endpoint import Endpoint
-from airflow_provider_daocloud.api.errors import ProtocolError, UnreachableError
-from airflow_provider_daocloud.api.protocol import Answer, Call, RateLimit, interpret, rate_limit
+from airflow_provider_daocloud.api.errors import InputError, ProtocolError, UnreachableError
+from airflow_provider_daocloud.api.protocol import (
+    Answer,
+    Call,
+    RateLimit,
+    interpret,
+    rate_limit,
+    strike,
+)
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 T = TypeVar("T")
@@ -49,19 +54,21 @@ class AsyncDaoCloudClient:
 
         :param call: what `protocol` built; only calls that read.
         :raises CallError: the most specific one.
+        :raises InputError: the CA bundle or a proxy of the endpoint cannot be used.
         """
         import httpx
 
         if call.acts:
             raise ValueError(f"{call.name} acts; actions are sent from workers only")
-        if self._http is None:
-            self._http = await self._connect()
+        http = self._http or await self._connect()
         try:
-            response = await self._http.request(call.method, self.endpoint.url(call.path))
-        except httpx.DecodingError as e:
-            raise ProtocolError(str(call), f"the answer cannot be decoded ({e}).") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as e:
-            reason = f"{type(e).__name__}: {e}".replace(self.endpoint.token, "***")
+            response = await http.request(call.method, self.endpoint.url(call.path))
+        # The last two are what httpx lets through at times.
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as e:
+            reason = strike(f"{type(e).__name__}: {e}", self.endpoint.token)
+            if isinstance(e, httpx.DecodingError):
+                problem = f"the answer cannot be decoded ({reason})."
+                raise ProtocolError(str(call), problem) from None
             raise UnreachableError(str(call), f"no answer came ({reason}).") from None
         answer = Answer(response.status_code, response.headers, response.content)
         now = self._clock()
@@ -85,36 +92,37 @@ class AsyncDaoCloudClient:
         endpoint = self.endpoint
 
         def build() -> httpx.AsyncClient:
+            verify = endpoint.ssl_context()
+            limits = httpx.Limits(
+                max_connections=self._connections, max_keepalive_connections=self._connections
+            )
+            try:
+                mounts = {
+                    f"{scheme}://": httpx.AsyncHTTPTransport(
+                        proxy=proxy, verify=verify, limits=limits
+                    )
+                    for scheme, proxy in (endpoint.proxies or {}).items()
+                }
+            except (ImportError, ValueError, httpx.InvalidURL) as e:
+                # The text of the others can have a part of the URL, and so of its password.
+                reason = str(e) if isinstance(e, ImportError) else "httpx does not take such a URL."
+                raise InputError("extra.proxies", f"cannot be used: {reason}") from None
             return httpx.AsyncClient(
                 headers=endpoint.headers,
                 timeout=httpx.Timeout(
                     endpoint.read_timeout, connect=endpoint.connect_timeout, pool=None
                 ),
-                limits=httpx.Limits(
-                    max_connections=self._connections, max_keepalive_connections=self._connections
-                ),
-                verify=_ssl_context(endpoint.verify),
-                mounts={
-                    f"{scheme}://": httpx.AsyncHTTPTransport(
-                        proxy=proxy, verify=_ssl_context(endpoint.verify)
-                    )
-                    for scheme, proxy in (endpoint.proxies or {}).items()
-                },
+                limits=limits,
+                verify=verify,
+                mounts=mounts,
                 follow_redirects=False,
                 transport=self._transport,
             )
 
         # Loading the CA certificates takes tens of milliseconds, in which the loop would stand.
-        return await asyncio.to_thread(build)
-
-
-def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
-    import ssl
-    from pathlib import Path
-
-    if isinstance(verify, str):
-        folder = Path(verify).is_dir()
-        return ssl.create_default_context(
-            cafile=None if folder else verify, capath=verify if folder else None
-        )
-    return verify
+        made = await asyncio.to_thread(build)
+        if self._http is None:
+            self._http = made
+        else:  # another call was quicker
+            await made.aclose()
+        return self._http

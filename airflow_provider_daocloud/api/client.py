@@ -15,7 +15,14 @@ from airflow_provider_daocloud.api.errors import (
     ProtocolError,
     UnreachableError,
 )
-from airflow_provider_daocloud.api.protocol import Answer, Call, RateLimit, interpret, rate_limit
+from airflow_provider_daocloud.api.protocol import (
+    Answer,
+    Call,
+    RateLimit,
+    interpret,
+    rate_limit,
+    strike,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -83,7 +90,7 @@ class DaoCloudClient:
         return f"<DaoCloudClient {self.endpoint.base_url}>"
 
     def _send_once(self, call: Call[T]) -> T:
-        import requests
+        import urllib3
 
         session = self._session
         if session is None:
@@ -99,10 +106,13 @@ class DaoCloudClient:
                 json=dict(call.body) if call.body is not None else None,
                 timeout=(self.endpoint.connect_timeout, self.endpoint.read_timeout),
                 allow_redirects=False,
-                # Given with each request: REQUESTS_CA_BUNDLE would override the session's.
+                # Given with each request: the environment (REQUESTS_CA_BUNDLE, HTTPS_PROXY) would
+                # override the session's.
                 verify=self.endpoint.verify,
+                proxies=dict(self.endpoint.proxies or {}),
             )
-        except requests.RequestException as e:
+        # A RequestException is an OSError. The others are what requests lets through at times.
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as e:
             raise self._error(call, e) from None
         answer = Answer(response.status_code, response.headers, response.content)
         now = self._clock()
@@ -112,20 +122,24 @@ class DaoCloudClient:
     def _new_session(self) -> requests.Session:
         import requests
 
-        session = requests.Session()
+        class Session(requests.Session):
+            def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+                # Even a redirect that is not followed is parsed, and some are no URL at all.
+                return None
+
+        self.endpoint.ssl_context()  # requests reports an unusable CA bundle badly, and late
+        session = Session()
         session.headers.update(self.endpoint.headers)
-        if self.endpoint.proxies:
-            session.proxies.update(self.endpoint.proxies)
         # Without an auth of its own, requests would put a .netrc entry in the token's place.
         session.auth = _keep_headers
         return session
 
-    def _error(self, call: Call[Any], error: requests.RequestException) -> CallError:
+    def _error(self, call: Call[Any], error: Exception) -> CallError:
         import requests
 
         chain = list(_chain(error))
         root = chain[-1]
-        reason = f"{type(root).__name__}: {root}".replace(self.endpoint.token, "***")
+        reason = strike(f"{type(root).__name__}: {root}", self.endpoint.token)
         if isinstance(error, requests.exceptions.ContentDecodingError):
             return ProtocolError(str(call), f"the answer cannot be decoded ({reason}).")
         if _never_arrived(chain):
@@ -148,7 +162,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        # Not its context: that may be an exception which the caller is just handling, and has
+        # nothing to do with this request.
+        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__]
         errors = (e for e in wrapped if isinstance(e, BaseException))
         error = next((e for e in errors if id(e) not in seen), None)
 
@@ -165,7 +181,10 @@ def _never_arrived(chain: list[BaseException]) -> bool:
 
     before = (
         requests.ConnectTimeout,
+        requests.exceptions.MissingSchema,
+        requests.exceptions.InvalidSchema,
         requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidHeader,
         urllib3.exceptions.NewConnectionError,
         urllib3.exceptions.ConnectTimeoutError,
     )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from airflow_provider_daocloud.api.errors import InputError
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_HOST = "https://openapi.daocloud.io"
 DEFAULT_PREFIX = "/v1"
@@ -45,6 +49,25 @@ class Endpoint:
     def url(self, path: str) -> str:
         """Return the absolute URL of a call's path."""
         return self.base_url + path
+
+    def ssl_context(self) -> ssl.SSLContext | bool:
+        """Return what verifies certificates: a context for the CA bundle, or else ``verify``.
+
+        :raises InputError: the CA bundle is missing, or holds no certificate.
+        """
+        import ssl
+        from pathlib import Path
+
+        if not isinstance(self.verify, str):
+            return self.verify
+        folder = Path(self.verify).is_dir()
+        try:
+            return ssl.create_default_context(
+                cafile=None if folder else self.verify, capath=self.verify if folder else None
+            )
+        except OSError as e:  # an ssl.SSLError is one
+            problem = f"no CA certificate can be read from {self.verify!r} ({type(e).__name__})."
+            raise InputError("extra.ca_bundle", problem) from None
 
     @property
     def headers(self) -> dict[str, str]:

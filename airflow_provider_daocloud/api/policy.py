@@ -41,14 +41,15 @@ def delay(
     """Return the seconds to wait before the next attempt.
 
     :param attempt: how many attempts there were (1 after the first).
-    :param error: how the last one ended; if the server said when to come back, that is kept.
+    :param error: how the last one ended; if the server said when to come back, it is not sooner.
     :param now: seconds since the epoch by our clock.
     :param jitter: a random number in [0, 1), so that many clients do not come back as one.
     """
+    grown = min(FIRST_DELAY * 2.0 ** min(attempt - 1, 16), LONGEST_DELAY) * (0.5 + 0.5 * jitter())
     if isinstance(error, CallError) and error.retry_at is not None:
-        return max(error.retry_at - now, 0.0) + 0.1 + jitter()
-    grown = min(FIRST_DELAY * 2.0 ** min(attempt - 1, 16), LONGEST_DELAY)
-    return grown * (0.5 + 0.5 * jitter())
+        # Grown all the same: a server that says "at once" and fails again must not be stormed.
+        return max(error.retry_at - now + 0.1 + jitter(), grown)
+    return grown
 
 
 def tenacity_options(

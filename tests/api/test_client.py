@@ -1,0 +1,422 @@
+"""The client of workers: what it retries, with which patience, and what it says."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import traceback
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+import urllib3
+
+from airflow_provider_daocloud.api import errors, protocol
+from airflow_provider_daocloud.api.client import DaoCloudClient
+from airflow_provider_daocloud.api.endpoint import Endpoint
+from airflow_provider_daocloud.api.errors import CallError, InputError
+from tests.api.samples import ACCEPTED, APP, CALLS, NOW, POSTS, READS, TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from requests_mock import Mocker
+
+URL = "https://openapi.daocloud.io/v1"
+LIMIT = {
+    "X-RateLimit-Remaining": "0",
+    "X-RateLimit-Reset": str(int(NOW) + 90),
+    "Date": "Tue, 14 Nov 2023 22:13:20 GMT",
+}
+# Faults as requests-mock is told them: each can pass.
+PASSING: dict[str, dict[str, Any]] = {
+    "refused": {"exc": requests.ConnectionError("refused")},
+    "connect timeout": {"exc": requests.ConnectTimeout("slow")},
+    "read timeout": {"exc": requests.ReadTimeout("slow")},
+    "cut short": {"exc": requests.exceptions.ChunkedEncodingError("cut")},
+    "TLS": {"exc": requests.exceptions.SSLError("handshake")},
+    **{str(status): {"status_code": status} for status in (408, 425, 500, 502, 503, 504)},
+    "429": {"status_code": 429, "headers": {"Retry-After": "2"}},
+    "403 of the limit": {"status_code": 403, "headers": LIMIT | {"X-RateLimit-Reset": "1"}},
+}
+# Those after which a POST has surely not acted.
+NEVER_ACTED = ("connect timeout", "429", "403 of the limit")
+
+
+class FakeTime:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def time() -> FakeTime:
+    return FakeTime()
+
+
+@pytest.fixture
+def client(time: FakeTime) -> Iterator[DaoCloudClient]:
+    with DaoCloudClient(Endpoint(URL, TOKEN), clock=time.clock, sleep=time.sleep) as made:
+        yield made
+
+
+def url_of(call: protocol.Call[Any]) -> str:
+    """Return where a call goes."""
+    return URL + call.path
+
+
+# --- retries --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("name", READS)
+def test_reads_are_repeated(
+    name: str, fault: str, client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """A GET is repeated on every fault that can pass, and gives what it promises in the end."""
+    call, sample = READS[name]
+    requests_mock.get(url_of(call), [PASSING[fault], PASSING[fault], {"json": sample}])
+    assert client.send(call) == protocol.interpret(
+        call, protocol.Answer(200, {}, json.dumps(sample).encode()), now=NOW
+    )
+    assert requests_mock.call_count == 3
+    assert len(time.slept) == 2
+
+
+@pytest.mark.parametrize("fault", NEVER_ACTED)
+@pytest.mark.parametrize("name", POSTS)
+def test_posts_that_never_acted_are_repeated(
+    name: str, fault: str, client: DaoCloudClient, requests_mock: Mocker
+) -> None:
+    """A POST that surely never arrived, or was definitely refused, is sent again."""
+    call, sample = POSTS[name]
+    requests_mock.post(url_of(call), [PASSING[fault], PASSING[fault], {"json": sample}])
+    assert client.send(call) == ACCEPTED["action_id"]
+    assert requests_mock.call_count == 3
+
+
+@pytest.mark.parametrize("fault", [fault for fault in PASSING if fault not in NEVER_ACTED])
+@pytest.mark.parametrize("name", POSTS)
+def test_posts_that_may_have_acted_are_not_repeated(
+    name: str, fault: str, client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """A POST that may have arrived is sent once, whatever the patience: its outcome is unknown."""
+    call, sample = POSTS[name]
+    requests_mock.post(url_of(call), [PASSING[fault], {"json": sample}])
+    with pytest.raises(errors.OutcomeUnknownError, match="may have been taken"):
+        client.send(call, patience=1e9)
+    assert requests_mock.call_count == 1
+    assert time.slept == []
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *({"status_code": status} for status in (302, 400, 401, 403, 404, 405, 409)),
+        {"status_code": 403, "headers": {"X-RateLimit-Remaining": "12"}},
+        {"text": "<html>"},
+        {"text": ""},
+    ],
+    ids=str,
+)
+def test_what_cannot_pass_is_not_repeated(
+    name: str, answer: dict[str, Any], client: DaoCloudClient, requests_mock: Mocker
+) -> None:
+    """A refusal, a wrong token, an unknown thing and a malformed answer end a call at once."""
+    call, sample = CALLS[name]
+    requests_mock.register_uri(call.method, url_of(call), [answer, {"json": sample}])
+    with pytest.raises(CallError):
+        client.send(call, patience=1e9)
+    assert requests_mock.call_count == 1
+
+
+def test_patience_ends_the_retries(
+    client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """Retries go on for about a minute and no longer; the last error is what comes out."""
+    call, _ = CALLS["get_app"]
+    requests_mock.get(url_of(call), status_code=503, json={"message": "temporarily offline"})
+    with pytest.raises(errors.ServerFaultError, match="temporarily offline"):
+        client.send(call)
+    assert 20 < sum(time.slept) <= 60
+    assert requests_mock.call_count == len(time.slept) + 1 < 20
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_reset_beyond_the_patience_is_not_waited_for(
+    name: str, client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """A limit that resets later than the patience lasts is reported at once, with its time."""
+    call, _ = CALLS[name]
+    requests_mock.register_uri(call.method, url_of(call), status_code=403, headers=LIMIT)
+    with pytest.raises(errors.RateLimitedError) as caught:
+        client.send(call, patience=60.0)
+    assert caught.value.retry_at == NOW + 90
+    assert (requests_mock.call_count, time.slept) == (1, [])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_reset_within_the_patience_is_waited_for(
+    name: str, client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """A limit that resets in time is waited out, and not asked before."""
+    call, sample = CALLS[name]
+    answers: list[dict[str, Any]] = [{"status_code": 403, "headers": LIMIT}, {"json": sample}]
+    requests_mock.register_uri(call.method, url_of(call), answers)
+    client.send(call, patience=120.0)
+    assert requests_mock.call_count == 2
+    assert sum(time.slept) > 90
+
+
+def test_the_reset_is_the_servers_time(
+    client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """A server whose clock is five hours ahead is waited for as long as its own clock says."""
+    call, sample = CALLS["get_app"]
+    ahead = {
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": str(int(NOW) + 5 * 3600 + 30),
+        "Date": "Wed, 15 Nov 2023 03:13:20 GMT",
+    }
+    requests_mock.get(url_of(call), [{"status_code": 403, "headers": ahead}, {"json": sample}])
+    client.send(call)
+    assert 30 < sum(time.slept) < 32
+
+
+def test_patience_of_zero_asks_once(
+    client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """Without patience a call is sent once: whoever waits looks again anyway."""
+    call, _ = CALLS["get_app"]
+    requests_mock.get(url_of(call), status_code=503)
+    with pytest.raises(errors.ServerFaultError):
+        client.send(call, patience=0.0)
+    assert (requests_mock.call_count, time.slept) == (1, [])
+
+
+def test_patience_of_the_client(time: FakeTime, requests_mock: Mocker) -> None:
+    """The client's own patience holds where a call names none."""
+    call, _ = CALLS["get_app"]
+    requests_mock.get(url_of(call), status_code=503)
+    with (
+        DaoCloudClient(Endpoint(URL, TOKEN), patience=0.0, sleep=time.sleep) as client,
+        pytest.raises(errors.ServerFaultError),
+    ):
+        client.send(call)
+    assert requests_mock.call_count == 1
+
+
+def test_rate_limit_of_the_last_answer(client: DaoCloudClient, requests_mock: Mocker) -> None:
+    """The client knows what the last answer said of the limit, an error's too."""
+    call, sample = CALLS["get_app"]
+    before = client.rate_limit
+    assert before is None
+    headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4999"}
+    requests_mock.get(url_of(call), json=sample, headers=headers)
+    client.send(call)
+    assert client.rate_limit == protocol.RateLimit(5000, 4999, None)
+    requests_mock.get(url_of(call), status_code=404, headers={"X-RateLimit-Remaining": "4998"})
+    with pytest.raises(errors.NotFoundError):
+        client.send(call)
+    assert client.rate_limit == protocol.RateLimit(None, 4998, None)
+
+
+# --- every exception that requests can raise -----------------------------------------------------
+
+
+def all_subclasses(kind: type[Exception]) -> list[type[Exception]]:
+    """Return a class and everything below it."""
+    return [kind, *(made for sub in kind.__subclasses__() for made in all_subclasses(sub))]
+
+
+def raised(kind: type[Exception]) -> Exception:
+    """Return an exception of a class, whatever its constructor takes."""
+    text = f"boom, token {TOKEN}"
+    arguments: list[tuple[Any, ...]] = [
+        (text,),
+        (text, "document", 0),
+        (None, text),
+        (None, "/", text),
+        (text, text, None),
+    ]
+    odd: dict[str, tuple[Any, ...]] = {
+        "IncompleteRead": (1, 2),
+        "InvalidChunkLength": (SimpleNamespace(tell=lambda: 1, length_remaining=2), b"zz"),
+    }
+    for given in [odd[kind.__name__]] if kind.__name__ in odd else arguments:
+        try:
+            return kind(*given)
+        except TypeError:
+            continue
+    raise AssertionError(f"how is a {kind} made?")
+
+
+def own(kind: type[Exception], package: str) -> list[type[Exception]]:
+    """Return the classes of a library; requests-mock adds one of its own."""
+    return [made for made in all_subclasses(kind) if made.__module__.startswith(package + ".")]
+
+
+REQUESTS_ERRORS = own(requests.RequestException, "requests")
+URLLIB3_ERRORS = own(urllib3.exceptions.HTTPError, "urllib3")
+BEFORE_THE_REQUEST: tuple[type[Exception], ...] = (
+    requests.ConnectTimeout,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
+
+
+def test_all_exceptions_of_requests_are_known() -> None:
+    """The tests below see the classes of the libraries, not a handful of them."""
+    assert len(REQUESTS_ERRORS) >= 20
+    assert len(URLLIB3_ERRORS) >= 20
+
+
+@pytest.mark.parametrize(
+    "kind", [*REQUESTS_ERRORS, *URLLIB3_ERRORS, OSError, TimeoutError, ValueError, UnicodeError]
+)
+def test_no_exception_escapes(
+    kind: type[Exception], client: DaoCloudClient, requests_mock: Mocker
+) -> None:
+    """Whatever requests or what it stands on raises becomes a CallError, without the token.
+
+    After a POST it is OutcomeUnknownError, unless the request surely never left.
+    """
+    requests_mock.register_uri("GET", url_of(CALLS["get_app"][0]), exc=raised(kind))
+    requests_mock.register_uri("POST", url_of(CALLS["start_app"][0]), exc=raised(kind))
+    undecodable = issubclass(kind, requests.exceptions.ContentDecodingError)
+    with pytest.raises(CallError) as read:
+        client.send(CALLS["get_app"][0], patience=0)
+    with pytest.raises(CallError) as acted:
+        client.send(CALLS["start_app"][0], patience=0)
+    if undecodable:
+        assert type(read.value) is type(acted.value) is errors.ProtocolError
+    else:
+        assert type(read.value) is errors.UnreachableError
+        assert type(acted.value) is (
+            errors.UnreachableError
+            if issubclass(kind, BEFORE_THE_REQUEST)
+            else errors.OutcomeUnknownError
+        )
+    for caught in (read, acted):
+        assert_no_token(caught.value)
+
+
+def test_mistakes_of_ours_are_not_hidden(client: DaoCloudClient, requests_mock: Mocker) -> None:
+    """An exception that no HTTP library would raise is a bug, and stays one."""
+    call, _ = CALLS["get_app"]
+    requests_mock.get(url_of(call), exc=ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        client.send(call)
+
+
+# --- the token -----------------------------------------------------------------------------------
+
+
+def assert_no_token(error: BaseException) -> None:
+    """Look for the token in everything that an exception shows, and in what it hides."""
+    assert TOKEN not in "".join(traceback.format_exception(error))
+    assert TOKEN.encode() not in pickle.dumps(error)
+    link: BaseException | None = error
+    seen = 0
+    while link is not None:
+        seen += 1
+        assert isinstance(link, CallError) or seen > 1
+        shown = (str(link), repr(link)) if isinstance(link, CallError) else ()
+        for text in shown:
+            assert TOKEN not in text
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+ECHOES: dict[str, Callable[[], dict[str, Any]]] = {
+    "an error's message": lambda: {"status_code": 401, "json": {"message": f"bad {TOKEN}"}},
+    "an error's id": lambda: {"status_code": 500, "json": {"error_id": f"{TOKEN}-1"}},
+    "a page": lambda: {"status_code": 502, "text": f"<p>Authorization: token {TOKEN}</p>"},
+    "a 200": lambda: {"status_code": 200, "text": f"token {TOKEN}"},
+    "a header": lambda: {"status_code": 302, "headers": {"Location": f"https://{TOKEN}.example/"}},
+    "a reason": lambda: {"status_code": 403, "reason": f"token {TOKEN}"},
+    "an exception": lambda: {"exc": requests.ConnectionError(f"token {TOKEN}")},
+    "a time-out": lambda: {"exc": requests.ReadTimeout(f"token {TOKEN}")},
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("name", ["get_app", "redeploy_app"])
+def test_errors_do_not_show_the_token(
+    name: str, echo: str, client: DaoCloudClient, requests_mock: Mocker
+) -> None:
+    """However an answer echoes the token, no error shows or pickles it."""
+    call, _ = CALLS[name]
+    requests_mock.register_uri(call.method, url_of(call), **ECHOES[echo]())
+    with pytest.raises(CallError) as caught:
+        client.send(call, patience=0)
+    assert_no_token(caught.value)
+
+
+def test_the_token_travels_in_its_header_alone(
+    client: DaoCloudClient, requests_mock: Mocker
+) -> None:
+    """The token is in no URL and in no body."""
+    for call, sample in CALLS.values():
+        requests_mock.register_uri(call.method, url_of(call), json=sample)
+        client.send(call)
+    for sent in requests_mock.request_history:
+        assert TOKEN not in sent.url
+        assert TOKEN not in (sent.text or "")
+        named = [name for name, value in sent.headers.items() if TOKEN in str(value)]
+        assert named == ["Authorization"]
+
+
+# --- the session ---------------------------------------------------------------------------------
+
+
+def test_one_session_for_all_calls(client: DaoCloudClient, requests_mock: Mocker) -> None:
+    """Calls share one session, also after a close: the client stays usable."""
+    call, sample = CALLS["get_app"]
+    requests_mock.get(url_of(call), json=sample)
+    client.send(call)
+    session = client._session
+    client.close()
+    assert client.send(call).id == APP["id"]
+    assert client._session is session
+
+
+def test_time_outs_are_passed_on(requests_mock: Mocker) -> None:
+    """Both time-outs of the endpoint reach requests, and certificates are verified."""
+    call, sample = CALLS["get_app"]
+    requests_mock.get(url_of(call), json=sample)
+    endpoint = Endpoint(URL, TOKEN, connect_timeout=3.5, read_timeout=7.5)
+    with DaoCloudClient(endpoint) as client:
+        client.send(call)
+    sent: Any = requests_mock.last_request
+    assert (sent.timeout, sent.verify) == ((3.5, 7.5), True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_ca_bundle_that_is_none(content: bytes | None, tmp_path: Any) -> None:
+    """A CA bundle that is missing or holds no certificate is named, before anything is sent."""
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    for name in ("get_app", "start_app"):
+        with (
+            DaoCloudClient(Endpoint("https://127.0.0.1:9/v1", TOKEN, verify=str(bundle))) as client,
+            pytest.raises(InputError, match=r"ca_bundle.*ca\.pem"),
+        ):
+            client.send(CALLS[name][0])
