@@ -274,10 +274,18 @@ class _Server(uvicorn.Server):
         self.loop = asyncio.get_running_loop()
         self._up.set()
         await self.stopping.wait()
-        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Break all connections at once; uvicorn's own way is to wait for clients to leave."""
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
+        if self.server_state.tasks:
+            _, unfinished = await asyncio.wait(self.server_state.tasks, timeout=1.0)
+            for task in unfinished:
+                task.cancel()
 
 
 class _Running:
@@ -303,7 +311,6 @@ class _Running:
             date_header=False,
             server_header=False,
             timeout_keep_alive=sandbox._keep_alive,  # type: ignore[arg-type]
-            timeout_graceful_shutdown=1,
             ssl_certfile=sandbox._tls[0] if sandbox._tls else None,
             ssl_keyfile=sandbox._tls[1] if sandbox._tls else None,
         )
