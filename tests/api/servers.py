@@ -183,6 +183,12 @@ def resetting_at_once(server: Server, connection: socket.socket) -> None:
     reset(connection)
 
 
+def without_tls(server: Server, connection: socket.socket) -> None:
+    """Say what a plain HTTP server says to a TLS hello."""
+    connection.recv(65536)
+    connection.sendall(http(400, b"The plain HTTP request was sent to HTTPS port"))
+
+
 class Certificate:
     """A self-signed certificate for 127.0.0.1, and a server's context that shows it.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import traceback
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from airflow_provider_daocloud.api import errors, protocol
 from airflow_provider_daocloud.api.client import DaoCloudClient
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import CallError, InputError
+from tests.api.fakes import FakeTime, assert_no_token
 from tests.api.samples import ACCEPTED, APP, CALLS, NOW, POSTS, READS, TOKEN
 
 if TYPE_CHECKING:
@@ -42,23 +41,6 @@ PASSING: dict[str, dict[str, Any]] = {
 }
 # Those after which a POST has surely not acted.
 NEVER_ACTED = ("connect timeout", "429", "403 of the limit")
-
-
-class FakeTime:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-        self.slept: list[float] = []
-
-    def clock(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Move on."""
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture
@@ -327,21 +309,6 @@ def test_mistakes_of_ours_are_not_hidden(client: DaoCloudClient, requests_mock: 
 
 
 # --- the token -----------------------------------------------------------------------------------
-
-
-def assert_no_token(error: BaseException) -> None:
-    """Look for the token in everything that an exception shows, and in what it hides."""
-    assert TOKEN not in "".join(traceback.format_exception(error))
-    assert TOKEN.encode() not in pickle.dumps(error)
-    link: BaseException | None = error
-    seen = 0
-    while link is not None:
-        seen += 1
-        assert isinstance(link, CallError) or seen > 1
-        shown = (str(link), repr(link)) if isinstance(link, CallError) else ()
-        for text in shown:
-            assert TOKEN not in text
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 ECHOES: dict[str, Callable[[], dict[str, Any]]] = {
