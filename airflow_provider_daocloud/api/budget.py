@@ -15,11 +15,15 @@ from airflow_provider_daocloud.api.protocol import RateLimit
 # The part of the limit that is left for what cannot wait: POSTs (made by other processes), and last
 # looks at a deadline. It shrinks as the hour runs out, since less can still be needed.
 RESERVE = 0.1
-# How many calls may be made in a row after a quiet time, as a part of the limit.
-BURST = 0.02
+# How many calls may be made in a row at first, and after a quiet time, as a part of the limit.
+FIRST_BURST = 0.02
+BURST = 0.1
 LEAST_BURST = 5.0
-# For how many seconds the others' calls are averaged.
+# Over how many seconds the others' calls are averaged, and for how many they are expected to go on.
+# Less, and the last minutes of the hour can be left empty; more, and a passing rush of others (many
+# pipelines that start at once) would stop us for an hour.
 OTHERS_MEMORY = 120.0
+OTHERS_AHEAD = 900.0
 HOUR = 3600.0
 
 
@@ -42,7 +46,7 @@ class Budget:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._window: _Window | None = None
-        self._tokens = float("inf")  # as many as a burst allows, once that is known
+        self._tokens: float | None = None  # how many, the first answer says
         self._filled_at = clock()
         self._others_rate = 0.0
         self._blocked_until = 0.0
@@ -52,10 +56,21 @@ class Budget:
         """How many calls remain in this hour, or None if no answer has said so yet."""
         return None if self._window is None else self._window.remaining
 
-    def wait(self, *, urgent: bool = False) -> float:
+    @property
+    def pace(self) -> float:
+        """How many calls a second keep inside the limit; infinite as long as it is not known."""
+        now = self._clock()
+        if self._window is None or now >= self._window.resets_at:
+            return float("inf")
+        return self._rate(self._window, now)
+
+    def wait(self, *, urgent: bool = False, timely: bool = False) -> float:
         """Return for how many seconds the next call has to wait.
 
         :param urgent: whether the call may use the reserve (a last look at a deadline).
+        :param timely: whether the call has to be made anyway, so that making it later saves
+            nothing (the look at what has probably ended), or serves many. It need not keep the
+            even pace, as long as half of what that would have left by now remains.
         """
         now = self._clock()
         if now < self._blocked_until:
@@ -66,15 +81,18 @@ class Budget:
         if urgent and window.remaining >= 1:
             return 0.0
         rate = self._rate(window, now)
+        even = window.limit * (window.resets_at - now) / HOUR
+        if timely and rate > 0 and window.remaining > even / 2:
+            return 0.0
         if rate <= 0:
             return window.resets_at - now
-        self._fill(rate, window, now)
-        missing = max(0.0, (1.0 - self._tokens) / rate)
+        missing = max(0.0, (1.0 - self._filled(rate, window, now)) / rate)
         return min(missing, window.resets_at - now)
 
     def spend(self) -> None:
         """Count a call that is being sent."""
-        self._tokens = max(self._tokens - 1.0, -LEAST_BURST)
+        if self._tokens is not None:
+            self._tokens = max(self._tokens - 1.0, -LEAST_BURST)
         if self._window is not None:
             self._window.remaining -= 1
 
@@ -113,10 +131,14 @@ class Budget:
         usable = window.remaining - reserve
         if usable < 1:
             return 0.0
+        ours = usable - self._others_rate * min(left, OTHERS_AHEAD)
         # Something is always left for us: others who eat everything must not stop us altogether.
-        return max(usable / left - self._others_rate, 0.1 * usable / left)
+        return max(ours, 0.1 * usable) / left
 
-    def _fill(self, rate: float, window: _Window, now: float) -> None:
+    def _filled(self, rate: float, window: _Window, now: float) -> float:
+        if self._tokens is None:
+            self._tokens = max(LEAST_BURST, FIRST_BURST * window.limit)
         burst = max(LEAST_BURST, BURST * window.limit)
         self._tokens = min(burst, self._tokens + rate * (now - self._filled_at))
         self._filled_at = now
+        return self._tokens

@@ -15,9 +15,10 @@ class Priority(IntEnum):
     """Which of the looks that are due goes first."""
 
     LAST = 0  # the last look before a time-out; it may use the budget's reserve
-    HINT = 1  # something is likely to have ended
+    HINT = 1  # it has probably ended
     LIST = 2  # one look for many
-    TURN = 3  # whose turn it is
+    SCOUT = 3  # it may teach something about the others
+    TURN = 4  # whose turn it is
 
 
 class Job:
@@ -77,7 +78,9 @@ class LookQueue:
                 pause = self._ripen()
                 if self._ready and self._flying < self._lanes:
                     job = self._ready[0][-1]
-                    wait = self._budget.wait(urgent=job.priority is Priority.LAST)
+                    wait = self._budget.wait(
+                        urgent=job.priority is Priority.LAST, timely=job.priority <= Priority.LIST
+                    )
                     if wait <= 0:
                         heapq.heappop(self._ready)
                         self._flying += 1

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -52,8 +52,18 @@ HINTS_FROM = 4
 SCOUTS = 3
 # How often an action is asked without a hint, while hints are relied on.
 HINTED = Cadence(longest=300.0, first=30.0, share=0.5)
+# The part of the budget that lists of apps may take: the rest is for the actions themselves.
+HINTS_SHARE = 0.25
+# The part of the budget that scouts may take together.
+SCOUTS_SHARE = 0.1
 # How many ends with a hint, less those without, are remembered at most. Below 0: no reliance.
 MOST_TRUST = 3
+# How many of the last actions' durations are kept, and which of them (as a part, from the shortest)
+# an action is taken to need, when there are more looks due than the budget allows.
+DURATIONS = 50
+LIKELY_DURATION = 0.9
+# If it needs longer, how much later the next look is made, as a part of that.
+LATER_SHARE = 0.05
 # Waits that begin within this time share their first look at a list, in seconds.
 GATHER = 0.1
 
@@ -86,6 +96,8 @@ class Waiter(Job):
         self.unauthorized: AuthenticationError | None = None
         self.news = asyncio.Event()
         self.hinted_at: float | None = None
+        self.looking = False
+        self.looked_at = float("-inf")
         self.poller: Poller | None = None
 
     @property
@@ -145,6 +157,7 @@ class Waiter(Job):
         poller = self.poller
         if poller is None:  # it has left since this look was planned
             return
+        self.looking, self.looked_at = True, poller.clock()
         try:
             seen = await poller.ask(self.tracker.wait.call())
         except CallError as e:
@@ -153,6 +166,8 @@ class Waiter(Job):
         else:
             if self.outcome is None:
                 self.take(seen, poller.clock())
+        finally:
+            self.looking = False
         poller.looked(self)
 
 
@@ -233,6 +248,16 @@ class Poller:
         self._outage = False
         self.budget.learn(self.client.rate_limit)
         return answer
+
+    def spare(self, pause: float, share: float = 1.0, longest: float = 15.0) -> float:
+        """Return how long to pause until the next look, so that such looks stay in their share.
+
+        :param pause: the seconds that the waits ask for.
+        :param share: the part of the budget that these looks may take.
+        :param longest: the seconds that looks are put off to at most.
+        """
+        pace = self.budget.pace * share
+        return max(pause, min(1.0 / pace, longest) if pace > 0 else longest)
 
     def _tell(self) -> None:
         if self.metrics:
@@ -323,7 +348,7 @@ class _Flows(Job):
     def _schedule(self) -> None:
         now = self._poller.clock()
         for waiter in self._open():
-            self._at(*waiter.next_due(now, _pause(waiter, now)))
+            self._at(*waiter.next_due(now, self._poller.spare(_pause(waiter, now))))
 
     def _at(self, due: float, priority: Priority = Priority.LIST) -> None:
         if due < self._due:
@@ -343,6 +368,7 @@ class _Actions:
         self._scouts: dict[Waiter, None] = {}
         self._others: dict[Waiter, None] = {}
         self._hints = _Hints(poller, self)
+        self._durations: deque[float] = deque(maxlen=DURATIONS)
 
     def __len__(self) -> int:
         return len(self._scouts) + len(self._others)
@@ -372,14 +398,18 @@ class _Actions:
             scout = next(iter(self._others))
             del self._others[scout]
             self._scouts[scout] = None
-            now = self._poller.clock()
-            self._at(scout, now + self._pause(scout, now))
+            if scout.priority is Priority.TURN:  # what is planned for it is not sooner anyway
+                now = self._poller.clock()
+                self._at(scout, now + self._pause(scout, now))
         if len(self) < HINTS_FROM:
             self._hints.stop()
 
     def looked(self, waiter: Waiter) -> None:
         if waiter.outcome is not None:
             self._hints.ended(waiter)
+            seconds = (waiter.outcome.result or {}).get("time_cost_seconds")
+            if isinstance(seconds, (int, float)):
+                self._durations.append(seconds)
         elif waiter.unauthorized is None:
             now = self._poller.clock()
             self._at(waiter, now + self._pause(waiter, now))
@@ -398,7 +428,8 @@ class _Actions:
         """Look at once: the wait's action is likely to have ended."""
         now = self._poller.clock()
         waiter.hinted_at = now
-        self._poller.queue.at(waiter, now, Priority.HINT)
+        if not waiter.looking:  # else `looked` comes back to it
+            self._poller.queue.at(waiter, now, Priority.HINT)
 
     def spare_first_looks(self) -> None:
         """Put off the first look at what the first list shows to be running."""
@@ -414,16 +445,39 @@ class _Actions:
             self._at(waiter, now + self._pause(waiter, now))
 
     def _pause(self, waiter: Waiter, now: float) -> float:
-        if waiter in self._scouts or not self._hints.relied_on or waiter.tracker.last_error:
+        if waiter in self._scouts and self._hints.on:
+            return self._poller.spare(_pause(waiter, now), SCOUTS_SHARE / SCOUTS, longest=60.0)
+        if waiter.tracker.last_error:
+            return _pause(waiter, now)
+        if not self._hints.relied_on:
             return _pause(waiter, now)
         if waiter.hinted_at is not None and now - waiter.hinted_at < HINTED.first:
             # The app changed and the action still ran: the end is likely to be near.
             return waiter.cadence.pause(now - waiter.hinted_at)
         return HINTED.pause(now - waiter.tracker.started)
 
+    def _likely_seconds(self, waiter: Waiter) -> float | None:
+        """Return what an action takes, if there are too few looks to find it out by looking."""
+        if self._hints.relied_on or waiter in self._scouts or not self._durations:
+            return None
+        if len(self) / waiter.cadence.longest <= self._poller.budget.pace:
+            return None
+        ordered = sorted(self._durations)
+        return ordered[int(LIKELY_DURATION * (len(ordered) - 1))]
+
     def _at(self, waiter: Waiter, due: float) -> None:
         now = self._poller.clock()
-        self._poller.queue.at(waiter, *waiter.next_due(now, due - now))
+        if waiter.hinted_at is not None and waiter.hinted_at >= waiter.looked_at:
+            # A hint that no look has followed yet: nothing may put it off.
+            return self._poller.queue.at(waiter, now, Priority.HINT)
+        at_most = Priority.SCOUT if waiter in self._scouts else Priority.TURN
+        likely = self._likely_seconds(waiter)
+        if likely is not None and due < waiter.tracker.started + 1.5 * likely:
+            # Just then, and if it is not over, a little later.
+            due = max(due + likely * LATER_SHARE, waiter.tracker.started + likely)
+            at_most = Priority.HINT
+        due, priority = waiter.next_due(now, due - now)
+        return self._poller.queue.at(waiter, due, min(priority, at_most))
 
 
 class _Hints(Job):
@@ -477,7 +531,7 @@ class _Hints(Job):
             self._compare(items)
         if self.on:
             now = self._poller.clock()
-            pause = self._actions.fastest_pause(now)
+            pause = self._poller.spare(self._actions.fastest_pause(now), HINTS_SHARE)
             if not self.relied_on:
                 pause = max(pause, HINTED.first)
             self._poller.queue.at(self, now + pause, Priority.LIST)
