@@ -93,7 +93,12 @@ def _encode(value: Any) -> bytes:
 
 
 def _date(moment: float) -> str:
-    return datetime.fromtimestamp(int(moment), UTC).isoformat()
+    return _date_of(int(moment))
+
+
+@lru_cache(maxsize=8192)
+def _date_of(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()
 
 
 # Build flows

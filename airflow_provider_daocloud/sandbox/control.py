@@ -1,6 +1,23 @@
 """The sandbox's own endpoints, under ``/_sandbox``: look at it, seed it, break it.
 
-They need no token. All take and give JSON; ``GET /_sandbox`` lists them.
+They need no token, and take and give JSON. ``GET /_sandbox`` lists them all. An app or a build flow
+can be named by its id or by its name. With ``S=http://127.0.0.1:8321/_sandbox``::
+
+    curl $S/counts                                   # what was asked, and what had an effect
+    curl -X POST $S/build-flows/web/builds -d '{"outcome": "Failure", "seconds": 20}'
+    curl -X POST $S/plans -d '{"state": "FAILED", "message": "no such image"}'
+    curl -X POST $S/faults -d '{"kind": "drop", "call": "redeploy_app", "effect": "after"}'
+    curl -X POST $S/faults -d '{"kind": "status", "status": 502, "times": 10}'
+    curl -X PATCH $S/options -d '{"busy": "refuse", "last_operated_at": "ended"}'
+    curl -X POST $S/apps/web/crash
+    curl -X POST $S/clock/advance -d '{"seconds": 3600}'
+    curl -X POST $S/reset
+
+A call can be held, looked at, and let go::
+
+    curl -X POST $S/faults -d '{"kind": "hold", "call": "redeploy_app", "effect": "after"}'
+    curl $S/held
+    curl -X POST $S/release
 """
 
 from __future__ import annotations

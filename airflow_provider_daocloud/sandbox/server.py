@@ -279,6 +279,8 @@ class _Server(uvicorn.Server):
         """Break all connections at once; uvicorn's own way is to wait for clients to leave."""
         for server in self.servers:
             server.close()
+        for listener in sockets or []:
+            listener.close()
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()

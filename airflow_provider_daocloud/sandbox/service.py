@@ -171,8 +171,9 @@ class Service:
 
     def serve(self, request: Request) -> Iterator[Step]:
         """Serve one request, step by step. The last step is an answer or a break."""
-        world = self.world
         with self.changed:
+            # Kept to the end: a reset meanwhile must not find this call in its fresh counts.
+            world, effects, log = self.world, self.effects, self.log
             found = route(self.prefix, request.method, request.path)
             account = account_of(world, request)
             params = dict(found.params)
@@ -199,31 +200,36 @@ class Service:
                     action_id=made.action_id if made else None,
                     note=made.note if made else "no effect",
                 )
-                self.log.append(served)
+                log.append(served)
                 self.changed.notify_all()
             if self.on_served is not None:
                 self.on_served(served)
             return last
 
         if fault is not None and fault.effect == "before":
-            last = yield from self._strike(fault, found, account, None)
+            last = yield from self._strike(fault, found, world, account, None)
             if last is not None:
                 yield done(last, None)
                 return
         made = handle(world, request, self.prefix)
         if made.acted:
             with self.changed:
-                self.effects[found.call] += 1
+                effects[found.call] += 1
                 self.changed.notify_all()
         if fault is not None and fault.effect == "after":
-            last = yield from self._strike(fault, found, account, made)
+            last = yield from self._strike(fault, found, world, account, made)
             if last is not None:
                 yield done(last, made)
                 return
         yield done(made, made)
 
     def _strike(
-        self, fault: Fault, found: Route, account: Account, made: Response | None
+        self,
+        fault: Fault,
+        found: Route,
+        world: World,
+        account: Account,
+        made: Response | None,
     ) -> Generator[Step, None, Response | Break | None]:
         """Do what a fault does; return what the call ends with, or ``None`` if it goes on."""
         if fault.delay:
@@ -234,7 +240,14 @@ class Service:
             held = self._hold(found, "before" if made is None else "after")
             yield held
             return Break() if held.dropped else None
-        return self._spoilt(fault, made, account)
+        if fault.kind in ("drop", "reset"):
+            return Break(reset=fault.kind == "reset")
+        if made is None:
+            with world.looking():
+                made = answer(world, 200, b"{}", account=account)
+        if fault.kind == "cut":
+            return Break(reset=True, halfway=made)
+        return fault.spoil(made, world.now())
 
     def _hold(self, found: Route, effect: str) -> Held:
         with self.changed:
@@ -243,16 +256,6 @@ class Service:
             self.changed.notify_all()
             return held
 
-    def _spoilt(self, fault: Fault, made: Response | None, account: Account) -> Response | Break:
-        if fault.kind in ("drop", "reset"):
-            return Break(reset=fault.kind == "reset")
-        if made is None:
-            with self.world.looking():
-                made = answer(self.world, 200, b"{}", account=account)
-        if fault.kind == "cut":
-            return Break(reset=True, halfway=made)
-        return fault.spoil(made, self.world.now())
-
     def call(self, request: Request, *, pause: Callable[[float], None] | None = None) -> Response:
         """Serve one request in-process.
 
@@ -260,7 +263,7 @@ class Service:
         :param pause: what to do to let seconds pass; by default the world's clock is moved ahead.
         :return: the answer.
         :raises ConnectionBrokenError: the connection would have been broken.
-        :raises StillHeldError: the answer is held: release it from ``pause`` or not at all.
+        :raises StillHeldError: the call is held, where nobody can release it.
         """
         for step in self.serve(request):
             if isinstance(step, Response):
@@ -268,8 +271,8 @@ class Service:
             if isinstance(step, Wait):
                 (pause or self.world.advance)(step.seconds)
             elif isinstance(step, Held):
-                if not step.released:
-                    raise StillHeldError(f"{step.call} is held {step.effect} its effect")
+                del self.held[step.id]
+                raise StillHeldError(f"{step.call} is held {step.effect} its effect")
             else:
                 raise ConnectionBrokenError("reset" if step.reset else "closed without an answer")
         raise AssertionError("a call ends in an answer or a break")

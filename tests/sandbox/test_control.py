@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
+from tests.sandbox.conftest import Client
+
 if TYPE_CHECKING:
     from airflow_provider_daocloud.sandbox import Sandbox
-    from tests.sandbox.conftest import Client
 
 
 def test_index_lists_every_control_that_there_is(client: Client) -> None:
@@ -123,22 +125,30 @@ def test_faults(client: Client) -> None:
 
 
 def test_hold_and_release(client: Client, sandbox: Sandbox) -> None:
-    """A held call can be seen and let go from another process."""
-    import threading
+    """Held calls can be seen from another process, and let go one by one."""
+    client.control("POST", "/faults", {"kind": "hold", "call": "POST", "times": None})
+    statuses: dict[str, int] = {}
 
-    client.control("POST", "/faults", {"kind": "hold", "call": "redeploy_app", "effect": "after"})
-    statuses: list[int] = []
-    asking = threading.Thread(
-        target=lambda: statuses.append(client.redeploy("web", "v2").status_code)
-    )
-    asking.start()
-    sandbox.wait_held()
-    (held,) = client.control("GET", "/held").json()
-    assert (held["call"], held["effect"]) == ("redeploy_app", "after")
-    answer = client.control("POST", "/release", {"held_id": held["held_id"]})
+    def stop(name: str) -> None:
+        with Client(sandbox) as asker:
+            statuses[name] = asker.post(name, "stop").status_code
+
+    asking = {}
+    for count, name in enumerate(("web", "api"), 1):
+        asking[name] = threading.Thread(target=stop, args=[name])
+        asking[name].start()
+        sandbox.wait_held(count)
+    web, api = client.control("GET", "/held").json()
+    assert (api["call"], api["effect"]) == ("stop_app", "before")
+    assert api["app_id"] == sandbox.world.app("api").id
+    answer = client.control("POST", "/release", {"held_id": api["held_id"]})
     assert answer.json() == {"released": 1}
-    asking.join(10)
-    assert statuses == [200]
+    asking["api"].join(10)
+    assert statuses == {"api": 200}
+    assert client.control("GET", "/held").json() == [web]
+    assert client.control("POST", "/release").json() == {"released": 1}
+    asking["web"].join(10)
+    assert statuses == {"api": 200, "web": 200}
 
 
 def test_options(client: Client) -> None:

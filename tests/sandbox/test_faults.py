@@ -328,6 +328,22 @@ def test_faults_in_process() -> None:
     assert it.service.effects["stop_app"] == 2
 
 
+def test_a_call_from_before_a_reset_is_not_counted_after_it() -> None:
+    """A call that was delayed across a reset acts on the old world and counts there alone."""
+    it = InProcess()
+    web = it.world.app("web").id
+    before = it.world
+    it.service.add_fault(Fault("delay", delay=5, effect="before"))
+    headers = {"authorization": f"token {TOKEN}"}
+    steps = it.service.serve(Request("POST", f"/v1/apps/{web}/actions/stop", headers))
+    next(steps)
+    it.service.reset()
+    list(steps)
+    assert len(before.actions) == 1
+    assert it.world.actions == {}
+    assert (dict(it.service.effects), list(it.service.log)) == ({}, [])
+
+
 def test_log_tells_what_happened() -> None:
     """Each call is one line: its name, ids, status, effect, fault, and never the token."""
     it = InProcess()
