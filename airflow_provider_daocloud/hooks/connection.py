@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -70,6 +71,8 @@ def _base_url(connection: ConnectionLike, prefix: object, *, allow_http: bool) -
     if "://" not in host:
         # "http://:token@host/https" is how Airflow's own HTTP connections name the scheme.
         scheme = schema or "https"
+        if scheme.lower() not in ("https", "http"):
+            raise InputError("schema", f"must be https, http or empty, not {scheme!r}.")
         if host.count(":") > 1 and not host.startswith("["):
             host = f"[{host}]"  # a bare IPv6 address, as a connection URI leaves it
         host = f"{scheme}://{host}"
@@ -78,35 +81,55 @@ def _base_url(connection: ConnectionLike, prefix: object, *, allow_http: bool) -
         raise InputError("host", f"must begin with https:// (or http://), not {parts.scheme}://.")
     if parts.username or parts.password:
         raise InputError("host", "has a user or password in it. The token goes into the password.")
-    if parts.query or parts.fragment or not parts.hostname:
+    if parts.query or parts.fragment or not _is_name(parts.hostname or ""):
         raise InputError("host", "must be a host name or a base URL, without ? and #.")
+    name = str(parts.hostname)
     port = connection.port or None  # the form of some Airflow lines sends 0 for an empty port
     if port and host_port and port != host_port:
         raise InputError("port", f"is {port}, but the host says {host_port}: give one of them.")
     port = port or host_port
-    if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname)):
+    if port and not 0 < port <= 65535:
+        raise InputError("port", f"must be from 1 to 65535, or empty, not {port}.")
+    if parts.scheme == "http" and not (allow_http or _is_loopback(name)):
         raise InputError(
             "host",
             "plain http:// would send the token unencrypted. Use https://, or set the extra "
             "'allow_http' to true if the network in between is yours.",
         )
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    path = parts.path.rstrip("/")
+    name = f"[{name}]" if ":" in name else name
+    path = _path("host", parts.path)
     if prefix is not None:
-        path += "/" + _string("prefix", prefix).strip("/")
+        path += _path("extra.prefix", _string("prefix", prefix))
     elif not path:
         path = DEFAULT_PREFIX
-    if any(c in path for c in "?#\\ ") or ".." in path.split("/"):
-        raise InputError("extra.prefix", f"{path!r} is not a path such as /v1 or /open/v1.")
-    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path.rstrip('/')}"
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path}"
+
+
+def _path(field: str, text: str) -> str:
+    path = text.strip("/")
+    plain = path.isascii() and path.isprintable() and not any(c in path for c in "?#\\ ")
+    if not plain or ".." in path.split("/"):
+        raise InputError(field, f"{text!r} is not a path such as /v1 or /open/v1.")
+    return f"/{path}" if path else ""
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
     try:
         parts = urlsplit(url)
         return parts, parts.port
-    except ValueError as e:
-        raise InputError("host", f"is not a host name or a base URL ({e}).") from None
+    except ValueError:  # its text quotes what may be a misplaced token
+        raise InputError(
+            "host", "is not a host name or a base URL such as https://dc.example:8443."
+        ) from None
+
+
+def _is_name(host: str) -> bool:
+    if ":" in host:
+        return True  # an IPv6 address, which `urlsplit` has checked
+    try:
+        return bool(re.fullmatch(r"[\w.-]+", host.encode("idna").decode(), re.ASCII))
+    except UnicodeError:  # an empty label, or one that is too long
+        return False
 
 
 def _is_loopback(host: str) -> bool:
@@ -169,8 +192,17 @@ def _proxies(value: object) -> dict[str, str]:
         except ValueError:
             raise InputError("extra.proxies", problem) from None
     if not isinstance(value, dict) or not all(
-        scheme in ("http", "https") and isinstance(url, str) and "://" in url
+        scheme in ("http", "https") and isinstance(url, str) and _is_proxy(url)
         for scheme, url in value.items()
     ):
         raise InputError("extra.proxies", problem)
     return value
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https", "socks5", "socks5h")
+        return known and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
