@@ -1,6 +1,6 @@
 """What the operators and sensors raise: the package's errors, in the classes that Airflow knows.
 
-- What no retry can mend (a wrong token, an unknown app, a bad argument) is an
+- What no retry can mend (a wrong token, an unknown app or Connection, a bad argument) is an
   ``AirflowFailException``: Airflow does not retry it.
 - What DaoCloud says has failed, and a time-out, are also an ``AirflowException``.
 - *Could not find out* stays what it is: neither a failure of the remote thing nor a time-out, and
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowTaskTimeout,
 )
 
@@ -78,6 +79,16 @@ def outcome_error(outcome: Outcome, failure: type[WaitError]) -> BaseException:
     return airflow_error(kind(outcome.message, outcome.result))
 
 
+def outcome_of(error: Exception) -> Outcome:
+    """Return the outcome that an error stands for.
+
+    :param error: one of ``api.errors``, or that there is no such Connection.
+    """
+    if isinstance(error, DaoCloudError):
+        return Outcome.of_error(error)
+    return Outcome("fatal", None, str(error))
+
+
 @contextmanager
 def airflow_errors() -> Iterator[None]:
     """Turn the package's errors into those of Airflow."""
@@ -88,3 +99,5 @@ def airflow_errors() -> Iterator[None]:
         if mapped is e:
             raise
         raise mapped from e
+    except AirflowNotFoundException as e:
+        raise AirflowFailException(str(e)) from e

@@ -351,7 +351,7 @@ class Tracker:
     def timed_out(self, timeout: float) -> WaitTimeoutError:
         """Return the error for a wait whose time is up, with what was seen last."""
         state = f"is {self.last.state}" if self.last else "was never seen"
-        text = f"{self.wait}: time is up after {timeout:g} s, and it {state}."
+        text = f"{self.wait}: time is up after {round(timeout, 1):.10g} s, and it {state}."
         if self.last and self.last.note:
             text += f" Note: {self.last.note}."
         if self.last_error:

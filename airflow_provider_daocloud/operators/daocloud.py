@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api import protocol
-from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.errors import InputError, WaitTimeoutError
 from airflow_provider_daocloud.deferral import TimeLimit, default_deferrable
 from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
@@ -94,7 +95,7 @@ class DaoCloudActOperator(BaseOperator):
             if not self.wait_for_completion:
                 return action_id
             if not self.deferrable:
-                return self._block(action_id)
+                return self._block(action_id, began)
         self._defer(action_id, began)
         return None  # never reached: defer raises
 
@@ -110,16 +111,21 @@ class DaoCloudActOperator(BaseOperator):
             raise outcome_error(outcome, waits.ActionWait.failure)
         return outcome.result or {}
 
-    def _block(self, action_id: str) -> dict[str, Any]:
+    def _block(self, action_id: str, began: float) -> dict[str, Any]:
         self._running_action = action_id
-        look = waits.block(
-            waits.ActionWait(self.app_id, action_id),
-            self.hook.look,
-            timeout=self.timeout,
-            poll_interval=self.poll_interval,
-            max_outage=self.max_outage,
-            log=self.log.info,
-        )
+        limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
+        try:
+            look = waits.block(
+                waits.ActionWait(self.app_id, action_id),
+                self.hook.look,
+                timeout=limit.seconds,
+                poll_interval=self.poll_interval,
+                max_outage=self.max_outage,
+                log=self.log.info,
+            )
+        except WaitTimeoutError as e:
+            outcome = replace(waits.Outcome.of_error(e), limit=limit.name)
+            raise outcome_error(outcome, waits.ActionWait.failure) from e
         self._running_action = None
         return look.result
 

@@ -6,11 +6,13 @@ import inspect
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
+    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -33,7 +35,7 @@ from airflow_provider_daocloud.deferral import (
     why_not_end_from_trigger,
     why_not_start_from_trigger,
 )
-from airflow_provider_daocloud.exceptions import outcome_error
+from airflow_provider_daocloud.exceptions import outcome_error, outcome_of
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
@@ -111,6 +113,7 @@ class DaoCloudSensor(BaseSensorOperator):
             raise InputError("start_from_trigger", "needs deferrable=True.")
         self._start_wanted = start_from_trigger
         self._tracker: waits.Tracker | None = None
+        self._limit = TimeLimit(self.timeout)
 
     @abstractmethod
     def wait(self) -> waits.Wait:
@@ -126,16 +129,32 @@ class DaoCloudSensor(BaseSensorOperator):
         return DaoCloudHook(self.daocloud_conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait as Airflow's sensors do, except that never_fail covers a time-out in every mode."""
+        """Wait as Airflow's sensors do, and end as in every other mode."""
         if self.deferrable:
             return self._defer()
+        if not self.reschedule:  # there, Airflow applies execution_timeout to each look alone
+            self._limit = TimeLimit.of(self.timeout, self.execution_timeout)
+            self.timeout = self._limit.seconds
         try:
             # Unwrapped: Airflow 2 takes a nested execute for one outside of any task, warns, and
             # with allow_nested_operators=False refuses it.
             return inspect.unwrap(BaseSensorOperator.execute)(self, context)
-        except AirflowSensorTimeout as e:
-            if self.never_fail:
-                raise AirflowSkipException(str(e)) from e
+        except (AirflowSensorTimeout, AirflowSkipException) as e:
+            if e.__cause__ is None and self._tracker is not None:
+                # Airflow's own, not ours with a cause: the time is up.
+                outcome = waits.Outcome.of_error(self._tracker.timed_out(self.timeout))
+                self._end(replace(outcome, limit=self._limit.name))
+            raise
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Resume, and end in the words of every mode, which Airflow's sensors would replace."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as e:
+            if isinstance(e.__cause__, AirflowSkipException):
+                raise e.__cause__ from e.__cause__.__cause__
             raise
 
     def execute_complete(
@@ -155,8 +174,8 @@ class DaoCloudSensor(BaseSensorOperator):
                 outcome = waits.Outcome.of_look(look)
             else:
                 outcome = waits.Outcome.of_event(event)
-        except DaoCloudError as e:
-            outcome = waits.Outcome.of_error(e)
+        except (DaoCloudError, AirflowNotFoundException) as e:
+            outcome = outcome_of(e)
         if outcome.kind != "succeeded":
             self._end(outcome)
         return outcome.result
@@ -180,8 +199,8 @@ class DaoCloudSensor(BaseSensorOperator):
                 if look.verdict == "succeeded":
                     return look.result
             self._wait_log.look(tracker, time.time())
-        except DaoCloudError as e:
-            self._end(waits.Outcome.of_error(e))
+        except (DaoCloudError, AirflowNotFoundException) as e:
+            self._end(outcome_of(e))
         finally:
             self.hook.close()
         limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
@@ -191,7 +210,7 @@ class DaoCloudSensor(BaseSensorOperator):
             trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
             timeout=limit.backstop,
-        )
+        )  # noqa: RET503 - defer raises
 
     def _trigger_arguments(self, limit: TimeLimit, end_task: bool) -> dict[str, Any]:
         if self.exponential_backoff:
@@ -237,8 +256,8 @@ class DaoCloudSensor(BaseSensorOperator):
         try:
             tracker = self._tracker = self._tracker or self._remembered(context)
             look = self._look(tracker)
-        except DaoCloudError as e:
-            self._end(waits.Outcome.of_error(e))
+        except (DaoCloudError, AirflowNotFoundException) as e:
+            self._end(outcome_of(e))
         self._remember(context, tracker)
         self._wait_log.look(tracker, time.time())
         if look is not None and look.verdict == "succeeded":

@@ -1,0 +1,767 @@
+"""A wait ends in the same way in every mode: same result, XComs, class of error and message.
+
+Each scenario says once how it ends; each mode has to end so. Where Airflow makes a difference
+unavoidable, `DIFFERENCES` says which, and what happens instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_daocloud.operators.daocloud import (
+    DaoCloudAppActionOperator,
+    DaoCloudRedeployOperator,
+)
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
+from airflow_provider_daocloud.sensors.daocloud import (
+    DaoCloudActionSensor,
+    DaoCloudBuildFlowSensor,
+)
+from tests.waiting.modes import (
+    ENDS_FROM_TRIGGER,
+    HAS_STORE,
+    OPERATOR_MODES,
+    SENSOR_MODES,
+    Ending,
+    Modes,
+    Run,
+)
+
+
+@dataclass
+class Expected:
+    """A task, and how it ends in every mode.
+
+    :param task: the class of the operator.
+    :param arguments: its arguments.
+    :param kind: the class of the error, or *success*.
+    :param message: the error's text. Ids stand for themselves; times are left out.
+    :param result: parts of the result.
+    """
+
+    task: type
+    arguments: dict[str, Any]
+    kind: str = "success"
+    message: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+# Where a mode without a store can only wait for the time-out, let it be soon.
+NO_STORE: dict[str, Any] = {} if HAS_STORE else {"timeout": 1.5}
+
+Scenario = Callable[[Sandbox], Expected]
+
+EMPTY = "app_id: is empty. Give the value, or a template that renders to one."
+ACTION_RESULT = {
+    "action_name": "restart_app",
+    "state": "SUCCESS",
+    "start_date": "a date",
+    "end_date": "a date",
+    "time_cost_seconds": "a number",
+    "error_message": None,
+}
+
+
+def action_of(sandbox: Sandbox, plan: ActionPlan) -> dict[str, str]:
+    """Start an action on a new app, and return what a sensor needs to know of it."""
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(plan)
+    return {"app_id": app.id, "action_id": sandbox.world.operate(app.id, "restart").id}
+
+
+def path(ids: dict[str, str]) -> str:
+    return f"/apps/{ids['app_id']}/actions/{ids['action_id']}"
+
+
+def said(sandbox: Sandbox, path: str) -> str:
+    """Return what the server says to a call that it refuses, as errors quote it."""
+    headers = {"Authorization": f"token {sandbox.token}"}
+    answer = requests.get(f"{sandbox.url}/v1{path}", headers=headers, timeout=5).json()
+    return f" DaoCloud says: {answer['message']} (error_id {answer['error_id']})"
+
+
+def sensor(ids: Mapping[str, object], **expected: Any) -> Expected:
+    return Expected(DaoCloudActionSensor, dict(ids), **expected)
+
+
+# --- an action, watched by a sensor ---------------------------------------------------------------
+
+
+def action_succeeds(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(polls=3))
+    return sensor(ids, result=ids | ACTION_RESULT)
+
+
+def action_has_succeeded(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(seconds=0))
+    return sensor(ids, result=ids | ACTION_RESULT)
+
+
+def action_fails(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(polls=2, state="FAILED", message="out of memory"))
+    return sensor(
+        ids,
+        kind="DaoCloudActionFailedError",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: FAILED; "
+        "DaoCloud says: out of memory",
+    )
+
+
+def action_fails_without_a_word(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(seconds=0, state="FAILED"))
+    return sensor(
+        ids,
+        kind="DaoCloudActionFailedError",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: FAILED; no message.",
+    )
+
+
+def action_can_be_read_late(sandbox: Sandbox) -> Expected:
+    sandbox.set_options(action_lag=0.2)
+    ids = action_of(sandbox, ActionPlan(polls=1))
+    return sensor(ids, result=ids | ACTION_RESULT)
+
+
+def action_is_unknown(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    return sensor(
+        {"app_id": app.id, "action_id": "nothing"},
+        kind="AirflowFailException",
+        message=f"GET /apps/{app.id}/actions/nothing: there is no such thing for this token "
+        f"(HTTP 404).{said(sandbox, f'/apps/{app.id}/actions/nothing')}",
+    )
+
+
+def app_is_unknown(sandbox: Sandbox) -> Expected:
+    return sensor(
+        {"app_id": "nobody", "action_id": "nothing"},
+        kind="AirflowFailException",
+        message="GET /apps/nobody/actions/nothing: there is no such thing for this token "
+        f"(HTTP 404).{said(sandbox, '/apps/nobody/actions/nothing')}",
+    )
+
+
+def token_is_wrong(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(by_hand=True))
+    sandbox.world.revoke("main")
+    return sensor(
+        ids,
+        kind="AirflowFailException",
+        message=f"GET {path(ids)}: the access token is wrong or expired, or is not allowed this "
+        f"call (HTTP 401).{said(sandbox, path(ids))}",
+    )
+
+
+def time_is_up(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(by_hand=True))
+    return sensor(
+        ids | {"timeout": 0.3},
+        kind="AirflowSensorTimeout",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 0.3 s, "
+        "and it is IN_PROCESS.",
+    )
+
+
+def execution_timeout_is_shorter(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(by_hand=True))
+    return sensor(
+        ids | {"execution_timeout": timedelta(seconds=0.4), "timeout": 0.8},
+        kind="AirflowTaskTimeout",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after N s, "
+        "and it is IN_PROCESS.",
+    )
+
+
+def outage_is_too_long(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(by_hand=True))
+    sandbox.fault("status", call="get_action", status=503, times=None, skip=1)
+    return sensor(
+        ids | {"max_outage": 0.2} | NO_STORE,
+        kind="CouldNotFindOutError",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: could not find out how it "
+        "went: DaoCloud has been unreadable for N s (max_outage 0 s). Last error: "
+        f"GET {path(ids)}: the server failed (HTTP 503). DaoCloud says: the service is temporarily "
+        "offline (error_id server_error)",
+    )
+
+
+def no_outage_is_allowed(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(by_hand=True))
+    sandbox.fault("status", call="get_action", status=503, skip=1)
+    return sensor(
+        ids | {"max_outage": 0},
+        kind="CouldNotFindOutError",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: could not find out how it "
+        "went: DaoCloud has been unreadable for N s (max_outage 0 s). Last error: "
+        f"GET {path(ids)}: the server failed (HTTP 503). DaoCloud says: the service is temporarily "
+        "offline (error_id server_error)",
+    )
+
+
+def app_id_is_empty(sandbox: Sandbox) -> Expected:
+    return sensor(
+        {"app_id": "", "action_id": "x"},
+        kind="AirflowFailException",
+        message=EMPTY,
+    )
+
+
+def action_id_is_not_rendered(sandbox: Sandbox) -> Expected:
+    return sensor(
+        {"app_id": "x", "action_id": "{{ params.action }}"},
+        kind="AirflowFailException",
+        message="action_id: '{{ params.action }}' is a template that was not rendered. "
+        "Is the field a template field?",
+    )
+
+
+def action_id_is_none(sandbox: Sandbox) -> Expected:
+    return sensor(
+        {"app_id": "x", "action_id": "None"},
+        kind="AirflowFailException",
+        message="action_id: a template rendered to None. "
+        "Does the task that it pulls from return a value?",
+    )
+
+
+def connection_is_unknown(sandbox: Sandbox) -> Expected:
+    return sensor(
+        {"app_id": "x", "action_id": "x", "daocloud_conn_id": "nowhere"},
+        kind="AirflowFailException",
+        message="The conn_id `nowhere` isn't defined",
+    )
+
+
+ACTION_SENSOR: list[Scenario] = [
+    action_succeeds,
+    action_has_succeeded,
+    action_fails,
+    action_fails_without_a_word,
+    action_can_be_read_late,
+    action_is_unknown,
+    app_is_unknown,
+    token_is_wrong,
+    time_is_up,
+    execution_timeout_is_shorter,
+    outage_is_too_long,
+    no_outage_is_allowed,
+    app_id_is_empty,
+    action_id_is_not_rendered,
+    action_id_is_none,
+    connection_is_unknown,
+]
+
+
+# --- a build flow ---------------------------------------------------------------------------------
+
+FLOW_RESULT = {
+    "name": "web",
+    "status": "Success",
+    "created_at": "a date",
+    "package_id": "a new package",
+    "repo": "acme/web",
+    "src_language": "Go",
+    "src_provider": "github",
+    "src_origin_url": "https://github.com/acme/web",
+}
+
+
+def flow_sensor(flow: Any, expected: dict[str, Any], **arguments: Any) -> Expected:
+    return Expected(DaoCloudBuildFlowSensor, {"build_flow_id": flow.id} | arguments, **expected)
+
+
+def web_flow(sandbox: Sandbox, status: str = "Success") -> Any:
+    return sandbox.world.add_build_flow(
+        "web",
+        status=status,
+        package_id="old",
+        repo="acme/web",
+        src_language="Go",
+        src_provider="github",
+        src_origin_url="https://github.com/acme/web",
+    )
+
+
+def build_succeeds(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    sandbox.world.start_build(flow.id, BuildPlan(polls=3))
+    return flow_sensor(flow, {"result": FLOW_RESULT | {"id": flow.id}})
+
+
+def build_has_succeeded(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    return flow_sensor(flow, {"result": FLOW_RESULT | {"id": flow.id, "package_id": "old"}})
+
+
+def build_ends_as(status: str) -> Scenario:
+    def scenario(sandbox: Sandbox) -> Expected:
+        flow = web_flow(sandbox)
+        sandbox.world.start_build(flow.id, BuildPlan(polls=2, outcome=status))
+        return flow_sensor(
+            flow,
+            {
+                "kind": "DaoCloudBuildFailedError",
+                "message": f"build flow {flow.id}: the build is {status}.",
+            },
+        )
+
+    scenario.__name__ = f"build_ends_as_{status.lower()}"
+    return scenario
+
+
+def build_failure_is_waited_for(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    sandbox.world.start_build(flow.id, BuildPlan(polls=2, outcome="Failure"))
+    result = FLOW_RESULT | {"id": flow.id, "status": "Failure", "package_id": "old"}
+    return flow_sensor(flow, {"result": result}, target_statuses=["failure", "Error"])
+
+
+def flow_is_unknown(sandbox: Sandbox) -> Expected:
+    return Expected(
+        DaoCloudBuildFlowSensor,
+        {"build_flow_id": "nothing"},
+        kind="AirflowFailException",
+        message="GET /build-flows/nothing: there is no such thing for this token (HTTP 404)."
+        + said(sandbox, "/build-flows/nothing"),
+    )
+
+
+def build_flow_id_is_none(sandbox: Sandbox) -> Expected:
+    return Expected(
+        DaoCloudBuildFlowSensor,
+        {"build_flow_id": "None"},
+        kind="AirflowFailException",
+        message="build_flow_id: a template rendered to None. "
+        "Does the task that it pulls from return a value?",
+    )
+
+
+def package_id_is_not_rendered(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    return flow_sensor(
+        flow,
+        {
+            "kind": "AirflowFailException",
+            "message": "not_package_id: '{{ x }}' is a template that was not rendered. "
+            "Is the field a template field?",
+        },
+        not_package_id="{{ x }}",
+    )
+
+
+def build_takes_too_long(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    sandbox.world.start_build(flow.id, BuildPlan(by_hand=True))
+    return flow_sensor(
+        flow,
+        {
+            "kind": "AirflowSensorTimeout",
+            "message": f"build flow {flow.id}: time is up after 0.3 s, and it is Pending.",
+        },
+        timeout=0.3,
+    )
+
+
+def new_build_after_old_success(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    later(sandbox, flow, BuildPlan(polls=4))
+    result = FLOW_RESULT | {"id": flow.id}
+    return flow_sensor(flow, {"result": result}, not_package_id="old")
+
+
+def new_build_after_old_failure(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox, status="Failure")
+    later(sandbox, flow, BuildPlan(polls=4))
+    result = FLOW_RESULT | {"id": flow.id}
+    return flow_sensor(flow, {"result": result}, not_package_id="old")
+
+
+def new_build_of_a_flow_that_had_none(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    result = FLOW_RESULT | {"id": flow.id, "package_id": "old"}
+    return flow_sensor(flow, {"result": result}, not_package_id="None")
+
+
+def new_build_fails_after_old_success(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    later(sandbox, flow, BuildPlan(polls=4, outcome="Error"))
+    return flow_sensor(
+        flow,
+        {
+            "kind": "DaoCloudBuildFailedError",
+            "message": f"a new build of build flow {flow.id}: the build is Error.",
+        },
+        not_package_id="old",
+        **NO_STORE,
+    )
+
+
+def new_build_fails_after_old_failure(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox, status="Failure")
+    later(sandbox, flow, BuildPlan(polls=4, outcome="Failure"))
+    return flow_sensor(
+        flow,
+        {
+            "kind": "DaoCloudBuildFailedError",
+            "message": f"a new build of build flow {flow.id}: the build is Failure.",
+        },
+        not_package_id="old",
+        **NO_STORE,
+    )
+
+
+def new_build_never_comes(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox, status="Failure")
+    return flow_sensor(
+        flow,
+        {
+            "kind": "AirflowSensorTimeout",
+            "message": f"a new build of build flow {flow.id}: time is up after 0.3 s, and it is "
+            "Failure. Note: this is still the build of before (package old).",
+        },
+        not_package_id="old",
+        timeout=0.3,
+    )
+
+
+def later(sandbox: Sandbox, flow: Any, plan: BuildPlan) -> None:
+    """Start a build once the flow was looked at twice."""
+    looks = 0
+
+    def served(call: Any) -> None:
+        nonlocal looks
+        looks += call.call == "get_build_flow"
+        if looks == 2:
+            sandbox.service.on_served = None
+            sandbox.world.start_build(flow.id, plan)
+
+    sandbox.service.on_served = served
+
+
+FLOW_SENSOR: list[Scenario] = [
+    build_succeeds,
+    build_has_succeeded,
+    *(build_ends_as(status) for status in ("Failure", "Error", "Cancelled", "Timeout")),
+    build_failure_is_waited_for,
+    flow_is_unknown,
+    build_flow_id_is_none,
+    package_id_is_not_rendered,
+    build_takes_too_long,
+    new_build_after_old_success,
+    new_build_after_old_failure,
+    new_build_of_a_flow_that_had_none,
+    new_build_fails_after_old_success,
+    new_build_fails_after_old_failure,
+    new_build_never_comes,
+]
+
+SENSOR: list[Scenario] = ACTION_SENSOR + FLOW_SENSOR
+
+
+# --- an operator that acts and waits --------------------------------------------------------------
+
+
+def operator(app_id: str, arguments: dict[str, Any] | None = None, **expected: Any) -> Expected:
+    arguments = {"app_id": app_id, "action": "restart"} | (arguments or {})
+    return Expected(DaoCloudAppActionOperator, arguments, **expected)
+
+
+def act_succeeds(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=3))
+    result = ACTION_RESULT | {"app_id": app.id, "action_id": "the action"}
+    return operator(app.id, result=result)
+
+
+def redeploy_succeeds(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=3))
+    return Expected(
+        DaoCloudRedeployOperator,
+        {"app_id": app.id, "release_name": "v2"},
+        result=ACTION_RESULT
+        | {"app_id": app.id, "action_id": "the action", "action_name": "redeploy_app"},
+    )
+
+
+def act_is_done_at_once(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(seconds=0))
+    result = ACTION_RESULT | {"app_id": app.id, "action_id": "the action"}
+    return operator(app.id, result=result)
+
+
+def act_fails(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
+    return operator(
+        app.id,
+        kind="DaoCloudActionFailedError",
+        message=f"action the action of app {app.id}: FAILED; DaoCloud says: out of memory",
+    )
+
+
+def act_takes_too_long(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(by_hand=True))
+    return operator(
+        app.id,
+        {"timeout": 0.3},
+        kind="DaoCloudWaitTimeoutError",
+        message=f"action the action of app {app.id}: time is up after 0.3 s, and it is IN_PROCESS.",
+    )
+
+
+def act_outlasts_execution_timeout(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(by_hand=True))
+    return operator(
+        app.id,
+        {"execution_timeout": timedelta(seconds=0.4)},
+        kind="AirflowTaskTimeout",
+        message=f"action the action of app {app.id}: time is up after N s, and it is IN_PROCESS.",
+    )
+
+
+def act_is_lost_sight_of(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(by_hand=True))
+    sandbox.fault("status", call="get_action", status=503, times=None, skip=1)
+    return operator(
+        app.id,
+        {"max_outage": 0.2},
+        kind="CouldNotFindOutError",
+        message=f"action the action of app {app.id}: could not find out how it went: DaoCloud has "
+        "been unreadable for N s (max_outage 0 s). Last error: GET /apps/"
+        f"{app.id}/actions/the action: the server failed (HTTP 503). DaoCloud says: the service is "
+        "temporarily offline (error_id server_error)",
+    )
+
+
+def act_on_an_unknown_app(sandbox: Sandbox) -> Expected:
+    return operator(
+        "nobody",
+        kind="AirflowFailException",
+        message="POST /apps/nobody/actions/restart: there is no such thing for this token "
+        f"(HTTP 404).{said(sandbox, '/apps/nobody')}",
+    )
+
+
+def act_with_a_wrong_token(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.revoke("main")
+    return operator(
+        app.id,
+        kind="AirflowFailException",
+        message=f"POST /apps/{app.id}/actions/restart: the access token is wrong or expired, or is "
+        f"not allowed this call (HTTP 401).{said(sandbox, f'/apps/{app.id}')}",
+    )
+
+
+def act_on_an_empty_id(sandbox: Sandbox) -> Expected:
+    return operator("", kind="AirflowFailException", message=EMPTY)
+
+
+def redeploy_to_none(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    return Expected(
+        DaoCloudRedeployOperator,
+        {"app_id": app.id, "release_name": "None"},
+        kind="AirflowFailException",
+        message="release_name: a template rendered to None. "
+        "Does the task that it pulls from return a value?",
+    )
+
+
+OPERATOR: list[Scenario] = [
+    act_succeeds,
+    redeploy_succeeds,
+    act_is_done_at_once,
+    act_fails,
+    act_takes_too_long,
+    act_outlasts_execution_timeout,
+    act_is_lost_sight_of,
+    act_on_an_unknown_app,
+    act_with_a_wrong_token,
+    act_on_an_empty_id,
+    redeploy_to_none,
+]
+
+
+# --- the suite ------------------------------------------------------------------------------------
+
+# What a mode cannot do, and does instead: by scenario and mode.
+DIFFERENCES: dict[tuple[str, str], tuple[str, str]] = {
+    # Airflow applies it to each process of its own, not to the sum of them: with the looks of a
+    # rescheduled sensor it has nothing to do, and only `timeout` ends the wait.
+    ("execution_timeout_is_shorter", "reschedule"): ("AirflowSensorTimeout", "IN_PROCESS"),
+}
+if not HAS_STORE:
+    # Each look is a process that remembers nothing of the ones before it.
+    DIFFERENCES |= {
+        ("outage_is_too_long", "reschedule"): ("AirflowSensorTimeout", "HTTP 503"),
+        ("new_build_fails_after_old_success", "reschedule"): (
+            "AirflowSensorTimeout",
+            "this is still the build of before",
+        ),
+        ("new_build_fails_after_old_failure", "reschedule"): (
+            "AirflowSensorTimeout",
+            "this is still the build of before",
+        ),
+    }
+
+
+@dataclass
+class Done:
+    expected: Expected
+    ending: Ending
+    action_ids: list[str]
+
+
+@pytest.fixture(scope="module")
+def sensor_modes() -> Iterator[Modes]:
+    with Modes(SENSOR_MODES) as modes:
+        yield modes
+
+
+@pytest.fixture(scope="module")
+def operator_modes() -> Iterator[Modes]:
+    with Modes(OPERATOR_MODES) as modes:
+        yield modes
+
+
+def run(modes: Modes, mode: str, scenario: Scenario, **changes: Any) -> Done:
+    """Run a scenario in all modes, unless that is done; return how it ended in one of them."""
+    interval = "poke_interval" if modes.modes is SENSOR_MODES else "poll_interval"
+
+    def job(sandbox: Sandbox, how: dict[str, Any]) -> Done:
+        expected = scenario(sandbox)
+        arguments = {interval: 0.05, "timeout": 10.0} | how | changes | expected.arguments
+
+        def make() -> Any:
+            return expected.task(task_id="task", **arguments)
+
+        return Done(expected, Run(make).to_the_end(), list(sandbox.world.actions))
+
+    # Airflow's own time-out works in the main thread alone.
+    together = scenario not in (execution_timeout_is_shorter, act_outlasts_execution_timeout)
+    key = (scenario, *changes)
+    return modes.run(key, job, together=together)[mode].result()
+
+
+def check(done: Done, different: tuple[str, str] | None = None) -> None:
+    """Check that a task ended as it should, or as the known difference says."""
+    expected, ending, action_ids = done.expected, done.ending, done.action_ids
+    message = "" if ending.error is None else str(ending.error)
+    if expected.task is not DaoCloudActionSensor:
+        for action_id in action_ids:
+            message = message.replace(action_id, "the action")
+    message = re.sub(r"unreadable for \d+ s", "unreadable for N s", message)
+    if "execution_timeout" in expected.arguments:
+        message = re.sub(r"after [0-9.]+ s", "after N s", message)
+    if different is not None:
+        kind, words = different
+        assert (ending.kind, words in message) == (kind, True), message
+        return
+    assert (ending.kind, message) == (expected.kind, expected.message)
+    xcoms: dict[str, Any] = {}
+    if expected.kind == "success":
+        xcoms["return_value"] = expected.result
+    if expected.task not in (DaoCloudActionSensor, DaoCloudBuildFlowSensor) and action_ids:
+        xcoms["action_id"] = action_ids[-1]
+    assert named(ending.xcoms, action_ids) == named(xcoms, action_ids)
+
+
+def named(xcoms: dict[str, Any], action_ids: list[str]) -> dict[str, Any]:
+    """Return XComs with what differs from run to run replaced by what it is."""
+
+    def name(key: str, value: Any) -> Any:
+        if value in action_ids:
+            return "the action"
+        if key.endswith(("_date", "_at")) and isinstance(value, str):
+            return "a date"
+        if key == "package_id" and value != "old":
+            return "a new package"
+        return "a number" if isinstance(value, (int, float)) else value
+
+    return {
+        key: {k: name(k, v) for k, v in value.items()}
+        if isinstance(value, dict)
+        else name(key, value)
+        for key, value in xcoms.items()
+    }
+
+
+def by(function: Callable[..., Any]) -> str:
+    return function.__name__
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+@pytest.mark.parametrize("scenario", SENSOR, ids=by)
+def test_a_sensor_ends_the_same_in_every_mode(
+    sensor_modes: Modes, scenario: Scenario, mode: str
+) -> None:
+    check(run(sensor_modes, mode, scenario), DIFFERENCES.get((scenario.__name__, mode)))
+
+
+@pytest.mark.parametrize("mode", OPERATOR_MODES)
+@pytest.mark.parametrize("scenario", OPERATOR, ids=by)
+def test_an_operator_ends_the_same_in_every_mode(
+    operator_modes: Modes, scenario: Scenario, mode: str
+) -> None:
+    check(run(operator_modes, mode, scenario))
+
+
+# One of each kind of end. *Could not find out* is no failure, so soft_fail does not hide it.
+SOFT = [
+    action_fails,
+    action_is_unknown,
+    token_is_wrong,
+    time_is_up,
+    execution_timeout_is_shorter,
+    outage_is_too_long,
+    app_id_is_empty,
+    build_ends_as("Cancelled"),
+    build_has_succeeded,
+]
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+@pytest.mark.parametrize("flag", ["soft_fail", "never_fail"])
+@pytest.mark.parametrize("scenario", SOFT, ids=by)
+def test_soft_fail_and_never_fail_skip_with_the_same_words_in_every_mode(
+    sensor_modes: Modes, scenario: Scenario, flag: str, mode: str
+) -> None:
+    done = run(sensor_modes, mode, scenario, **{flag: True})
+    different = DIFFERENCES.get((scenario.__name__, mode))
+    expected = done.expected
+    if expected.kind != "success" and not (
+        expected.kind == "CouldNotFindOutError" and flag == "soft_fail"
+    ):
+        expected = replace(expected, kind="AirflowSkipException")
+    if different is not None:
+        different = ("AirflowSkipException", different[1])
+    check(replace(done, expected=expected), different)
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+def test_who_ends_the_task(sensor_modes: Modes, mode: str) -> None:
+    """A success that comes while the triggerer waits costs as many workers as the mode says."""
+    ending = run(sensor_modes, mode, action_succeeds).ending
+    workers = {
+        "poke": 1,
+        "deferred": 2,
+        "ended from the trigger": 1 if ENDS_FROM_TRIGGER else 2,
+        "started from the trigger": 1 if ENDS_FROM_TRIGGER else 2,
+    }
+    if mode == "reschedule":
+        assert ending.workers > 1
+    else:
+        assert ending.workers == workers[mode]
