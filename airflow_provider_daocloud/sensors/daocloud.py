@@ -180,7 +180,7 @@ class DaoCloudSensor(BaseSensorOperator):
             self._end(outcome)
         return outcome.result
 
-    def _defer(self) -> Any:
+    def _defer(self) -> Any:  # noqa: RET503 - defer raises
         began = time.time()
         if self._start_wanted and not self.start_from_trigger:
             why = self._why_not_start() or "it is mapped"
@@ -210,7 +210,7 @@ class DaoCloudSensor(BaseSensorOperator):
             trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
             timeout=limit.backstop,
-        )  # noqa: RET503 - defer raises
+        )
 
     def _trigger_arguments(self, limit: TimeLimit, end_task: bool) -> dict[str, Any]:
         if self.exponential_backoff:
