@@ -49,11 +49,11 @@ $(UV): constraints/uv.txt
 
 .PHONY: demo
 demo: .venv/airflow-3.3/.ready ## Run a whole release against the sandbox, in real Airflow
-	@$(PY) scripts/demo.py
+	@$(PY) -m scripts.demo
 
 .PHONY: demo-ui
 demo-ui: .venv/airflow-3.3/.ready ## The same DAGs in Airflow's web UI, until Ctrl-C
-	@$(PY) scripts/demo.py --ui
+	@$(PY) -m scripts.demo --ui
 
 .PHONY: test
 test: test-3.3 ## The quick tests, on Airflow 3.3

@@ -1,0 +1,207 @@
+"""``make demo``: a whole release against the sandbox, in real Airflow; ``make demo-ui``: its UI.
+
+Everything happens in ``.demo/``, which is removed at the end, and kept if something went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.airflow_home import environment, make_database
+from scripts.airflow_processes import Airflow, AirflowError
+from scripts.processes import running
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / ".demo"
+DAG_ID = "daocloud_release_pipeline"
+RELEASE = "v1.1.0"
+PATIENCE = 300.0
+
+
+class DemoError(Exception):
+    """The demo did not show what it promises."""
+
+
+class Sandbox:
+    """The sandbox, as a process of its own, and its control endpoints."""
+
+    def __init__(self, url: str, token: str, log: Path) -> None:
+        self.url = url
+        self.log = log
+        self._token = token
+
+    @property
+    def connection(self) -> str:
+        """The value for AIRFLOW_CONN_DAOCLOUD_DEFAULT."""
+        return json.dumps({"conn_type": "daocloud", "host": self.url, "password": self._token})
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """GET a path, or POST to it if there is a body; return the JSON of the answer."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def app(self) -> str:
+        """Return one line about the app that is released."""
+        [app] = [app for app in self.ask("/_sandbox/state")["apps"] if app["name"] == "web"]
+        return f"{app['name']} is {app['state']}, release {app['release_name']}"
+
+    def served(self) -> list[str]:
+        """Return the log's lines about calls."""
+        lines = self.log.read_text().splitlines()
+        return [line for line in lines if re.match(r"(GET|POST) ", line)]
+
+
+@contextmanager
+def sandbox(*arguments: str) -> Iterator[Sandbox]:
+    """Run a sandbox on a free port for as long as the block lasts."""
+    token = secrets.token_urlsafe(24)
+    log = DEMO / "sandbox.log"
+    command = ["airflow_provider_daocloud.sandbox", "--port", "0", *arguments]
+    with running(command, log, os.environ | {"DAOCLOUD_SANDBOX_TOKEN": token}) as process:
+        end = time.monotonic() + 30
+        while not (found := re.search(r"listens on (http://\S+?)\.\s", log.read_text())):
+            if process.poll() is not None or time.monotonic() > end:
+                raise DemoError(f"The sandbox did not start:\n{log.read_text()}")
+            time.sleep(0.05)
+        yield Sandbox(found[1], token, log)
+
+
+def task_states(database: Path) -> tuple[str | None, dict[str, str]]:
+    """Return the state of the DAG run, and the states of its tasks, in the order they began."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
+        run = connection.execute("SELECT state FROM dag_run").fetchone()
+        tasks = connection.execute(
+            "SELECT task_id, state FROM task_instance WHERE state IS NOT NULL ORDER BY start_date"
+        ).fetchall()
+    return (run[0] if run else None), dict(tasks)
+
+
+def release(daocloud: Sandbox, home: Path) -> None:
+    """Run the pipeline to its end, and say what happens meanwhile."""
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - started:6.1f} s  {text}", flush=True)
+
+    make_database(home)
+    say("Airflow's private home is ready")
+    command = ["airflow", "dags", "test", DAG_ID, "--conf", json.dumps({"release_name": RELEASE})]
+    env = environment(
+        home, ROOT / "example_dags", AIRFLOW_CONN_DAOCLOUD_DEFAULT=daocloud.connection
+    )
+    with running(command, DEMO / "airflow.log", env) as airflow:
+        said: dict[str, str] = {}
+        while True:
+            ended = airflow.poll() is not None
+            run, states = task_states(home / "airflow.db")
+            for task, state in states.items():
+                if said.get(task) != state and state not in ("scheduled", "queued"):
+                    say(f"{task:<17} {state}")
+            # Only now: the run waits for a build that is newer than what the first task found.
+            if states.get("find") == "success" and said.get("find") != "success":
+                build = daocloud.ask("/_sandbox/build-flows/web/builds", {})
+                say(f"{'':17} somebody pushes: build {build['id']} of the flow web begins")
+            said = states
+            if ended:
+                break
+            if time.monotonic() - started > PATIENCE:
+                raise DemoError(f"The pipeline did not end within {PATIENCE:.0f} s.")
+            time.sleep(0.2)
+    say(f"{DAG_ID} ended: {run or 'it never began'}")
+    if run != "success":
+        raise DemoError("The pipeline did not succeed.")
+
+
+def demo() -> None:
+    """Show a release from the build to the running app."""
+    print("Starting a toy DaoCloud on this machine, and Airflow.\n")
+    with sandbox("--speed", "2") as daocloud:
+        before = daocloud.app()
+        release(daocloud, DEMO / "home")
+        after = daocloud.app()
+        effects = daocloud.ask("/_sandbox/counts")["effects"]
+    print(f"\nBefore: {before}\nAfter:  {after}\n\nWhat DaoCloud was asked:")
+    print(*(f"    {line}" for line in daocloud.served()), sep="\n")
+    if effects != {"redeploy_app": 1} or RELEASE not in after:
+        raise DemoError(f"Expected one redeploy, to {RELEASE}; DaoCloud did {effects}.")
+    print("\nOne redeploy, once the new build had succeeded. `make demo-ui` shows it in a browser.")
+
+
+def demo_ui() -> None:
+    """Run Airflow's web UI with the example DAGs until Ctrl-C."""
+    print("Starting a toy DaoCloud on this machine, and Airflow ...", flush=True)
+    with (
+        sandbox() as daocloud,
+        Airflow(
+            DEMO / "home",
+            ROOT / "example_dags",
+            port=8080,
+            AIRFLOW_CONN_DAOCLOUD_DEFAULT=daocloud.connection,
+        ) as airflow,
+    ):
+        airflow.wait_until_up(DAG_ID)
+        print(
+            f"\nAirflow:   {airflow.url}/dags  (no login: it listens to this machine alone)\n"
+            f"DaoCloud:  {daocloud.url}/_sandbox\n\n"
+            f"Trigger {DAG_ID}; it waits for a new build. To start one:\n"
+            f"    curl -X POST {daocloud.url}/_sandbox/build-flows/web/builds\n\n"
+            "Ctrl-C ends both.",
+            flush=True,
+        )
+        while True:
+            time.sleep(1)
+            airflow.check()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; return the exit status."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--ui", action="store_true", help="run Airflow's web UI until Ctrl-C")
+    ui = parser.parse_args(argv).ui
+    # However it is told to end, it ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    shutil.rmtree(DEMO, ignore_errors=True)
+    DEMO.mkdir()
+    try:
+        demo_ui() if ui else demo()
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        shutil.rmtree(DEMO)
+        return 0 if ui else 130
+    except (
+        DemoError,
+        AirflowError,
+        OSError,
+        sqlite3.Error,
+        subprocess.SubprocessError,
+    ) as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        log = DEMO / "airflow.log"
+        if log.exists():
+            print(f"The end of Airflow's log ({log}):", file=sys.stderr)
+            print(*log.read_text().splitlines()[-25:], sep="\n", file=sys.stderr)
+        return 1
+    shutil.rmtree(DEMO)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""``make demo`` shows what it promises, or says why not; ``make demo-ui`` ends without a trace."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import demo
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let the demo work in a folder of the test's own, and take its signal handlers back."""
+    monkeypatch.setattr(demo, "DEMO", tmp_path / "demo")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path / "demo"
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_demo_releases_once_and_removes_what_it_made(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main([]) == 0
+
+    out = capsys.readouterr().out
+    assert "Before: web is RUNNING, release v1.0.0" in out
+    assert "After:  web is RUNNING, release v1.1.0" in out
+    calls = [line.split()[0] for line in out.splitlines() if line.startswith("    ")]
+    assert calls.count("POST") == 1
+    posted = calls.index("POST")
+    assert posted > 3
+    assert len(calls) > posted + 1
+    assert not folder.exists()
+
+
+def test_demo_whose_build_fails_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = demo.Sandbox.ask
+
+    def fail_builds(self: demo.Sandbox, path: str, body: dict[str, Any] | None = None) -> Any:
+        return ask(self, path, {"outcome": "Failure"} if path.endswith("/builds") else body)
+
+    monkeypatch.setattr(demo.Sandbox, "ask", fail_builds)
+
+    assert demo.main([]) == 1
+
+    printed = capsys.readouterr()
+    assert "wait_for_build    failed" in printed.out
+    assert "The demo failed: The pipeline did not succeed." in printed.err
+    assert (folder / "airflow.log").exists()
+
+
+def test_demo_whose_airflow_does_not_run_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "DAG_ID", "no_such_dag")
+
+    assert demo.main([]) == 1
+
+    printed = capsys.readouterr()
+    assert "it never began" in printed.out
+    assert "no_such_dag" in printed.err
+
+
+def processes() -> Iterator[tuple[int, int, int]]:
+    """Yield each living process: its id, its parent's and its session's."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            pid, rest = stat.parent.name, stat.read_text().rpartition(")")[2].split()
+            state, parent, _, session = rest[:4]
+            if state != "Z":
+                yield int(pid), int(parent), int(session)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_demo_ui_serves_airflow_and_ends_all_it_started_on_ctrl_c(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.demo", "--ui"],
+            cwd=demo.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        end = time.monotonic() + 300
+        while "Ctrl-C" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < end, output.read_text()
+            time.sleep(0.5)
+        [url] = re.findall(r"Airflow: +(\S+)", output.read_text())
+        with urllib.request.urlopen(url, timeout=30) as page:
+            assert page.status == 200
+        # The sandbox, and Airflow's four; each leads a session of its own.
+        sessions = {pid for pid, parent, _ in processes() if parent == process.pid}
+        assert len(sessions) == 5
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(120) == 0
+        assert [pid for pid, _, session in processes() if session in sessions] == []
+    finally:
+        process.terminate()
+        process.wait(120)
