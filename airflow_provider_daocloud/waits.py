@@ -163,15 +163,16 @@ class BuildFlowWait:
 
     def judge(self, seen: BuildFlow, memory: Memory) -> Look:
         """Judge the flow's status; see the class for what a new build means."""
-        now = [seen.status_text, seen.package_id]
+        result = seen.as_dict()
+        # The canonical word: another spelling of the same status is no change.
+        now = [result["status"], seen.package_id or None]
         first = memory.setdefault("first", now)
         if seen.status in BUILD_ACTIVE or now != first:
             memory["moved"] = True
-        result = seen.as_dict()
         fresh, note = True, _unknown(seen.status, seen.status_text)
         if self.not_package_id is not None:
             if seen.status is BuildStatus.SUCCESS:
-                fresh = seen.package_id is not None and seen.package_id != self.not_package_id
+                fresh = bool(seen.package_id) and seen.package_id != self.not_package_id
             else:
                 fresh = bool(memory.get("moved"))
             if not fresh:
@@ -339,7 +340,9 @@ class Tracker:
         if is_fatal(error):
             raise error
         if isinstance(error, RateLimitedError):
-            return  # the service is well and says when to come back: that is no outage
+            # The service is well and says when to come back: that is no outage, and ends one.
+            self.memory.pop("outage_since", None)
+            return
         since = self.memory.setdefault("outage_since", now)
         if now - since >= self.max_outage:
             raise CouldNotFindOutError(
@@ -359,15 +362,16 @@ class Tracker:
         return WaitTimeoutError(text, self.last.result if self.last else None)
 
     def pause(self, now: float, cadence: Cadence) -> float:
-        """Return the seconds until the next look: what the server said, or else the cadence.
+        """Return the seconds until the next look: the cadence, and not before the server said.
 
         :param now: seconds since the epoch.
         :param cadence: how far the looks are apart.
         """
+        pause = cadence.pause(now - self.started)
         if self.last_error is not None and self.last_error.retry_at is not None:
             jitter = random.random()  # noqa: S311 - jitter is no secret
-            return max(self.last_error.retry_at - now, 0.0) + 0.5 + jitter
-        return cadence.pause(now - self.started)
+            pause = max(pause, self.last_error.retry_at - now + 0.5 + jitter)
+        return pause
 
 
 class WaitLog:
@@ -378,7 +382,7 @@ class WaitLog:
 
     def __init__(self, log: Callable[..., None]) -> None:
         self._log = log
-        self._said = ""
+        self._told = ""
         self._next = 10.0
 
     def due(self, tracker: Tracker) -> float:
@@ -393,16 +397,19 @@ class WaitLog:
         :param pause: seconds until the next look, if there is one.
         """
         if tracker.last_error is not None:
-            saying = f"cannot be read ({tracker.last_error})"
+            error = tracker.last_error
+            saying = f"cannot be read ({error})"
+            # Its text can have a detail, such as an id of its own, that is new at every look.
+            news = f"{type(error).__name__} {error.status}"
         elif tracker.last is not None:
             note = f" ({tracker.last.note})" if tracker.last.note else ""
-            saying = f"is {tracker.last.state}{note}"
+            news = saying = f"is {tracker.last.state}{note}"
         else:
             return
         elapsed = now - tracker.started
-        if saying == self._said and elapsed < self._next:
+        if news == self._told and elapsed < self._next:
             return
-        self._said = saying
+        self._told = news
         self._next = max(elapsed * 1.5, elapsed + 10)
         next_look = "" if pause is None else f"; next look in {pause:.0f} s"
         self._log("%s %s after %.0f s%s", tracker.wait, saying, elapsed, next_look)

@@ -1,0 +1,124 @@
+"""How the package's errors end a task."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
+
+from airflow_provider_daocloud import exceptions
+from airflow_provider_daocloud.api import errors
+from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError, WaitError
+from airflow_provider_daocloud.waits import Outcome
+
+FATAL: list[DaoCloudError] = [
+    InputError("app_id", "is empty."),
+    errors.AuthenticationError("GET /x", "wrong token."),
+    errors.NotFoundError("GET /x", "no such thing."),
+    errors.RefusedError("GET /x", "refused."),
+]
+RETRIED: list[DaoCloudError] = [
+    errors.RateLimitedError("GET /x", "spent."),
+    errors.ServerFaultError("GET /x", "failed."),
+    errors.ProtocolError("GET /x", "no JSON."),
+    errors.UnreachableError("GET /x", "no answer came."),
+    errors.OutcomeUnknownError("POST /x", "no answer came."),
+]
+WAITS: dict[type[WaitError], type[WaitError]] = {
+    errors.ActionFailedError: exceptions.DaoCloudActionFailedError,
+    errors.BuildFailedError: exceptions.DaoCloudBuildFailedError,
+    errors.WaitTimeoutError: exceptions.DaoCloudWaitTimeoutError,
+}
+RESULT = {"state": "FAILED"}
+
+
+def test_the_tables_are_whole() -> None:
+    """Every error of a call or a wait stands in one of the tables here."""
+    calls = {type(error) for error in (*FATAL, *RETRIED)} - {InputError}
+    assert calls == set(CallError.__subclasses__())
+    own = [kind for kind in WaitError.__subclasses__() if kind.__module__ == errors.__name__]
+    assert {*WAITS, errors.CouldNotFindOutError} == set(own)
+
+
+@pytest.mark.parametrize("error", FATAL, ids=lambda error: type(error).__name__)
+def test_what_no_retry_can_mend(error: DaoCloudError) -> None:
+    """A bad argument, a wrong token, an unknown thing and a refusal are not retried by Airflow."""
+    made = exceptions.airflow_error(error)
+    assert type(made) is AirflowFailException
+    assert str(made) == str(error)
+    with pytest.raises(AirflowFailException) as caught, exceptions.airflow_errors():
+        raise error
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", RETRIED, ids=lambda error: type(error).__name__)
+def test_what_a_retry_may_mend(error: DaoCloudError) -> None:
+    """Every other error of a call stays what it is, and is left to the task's own retries."""
+    assert exceptions.airflow_error(error) is error
+    with pytest.raises(type(error)) as caught, exceptions.airflow_errors():
+        raise error
+    assert caught.value is error
+    assert not isinstance(error, (AirflowFailException, AirflowSkipException))
+
+
+@pytest.mark.parametrize("kind", WAITS)
+def test_waits_that_ended(kind: type[WaitError]) -> None:
+    """A failure and a time-out are Airflow's exceptions too, and carry what was seen."""
+    made: Any = exceptions.airflow_error(kind("it ended", RESULT))
+    assert type(made) is WAITS[kind]
+    assert isinstance(made, AirflowException)
+    assert isinstance(made, kind)
+    assert not issubclass(type(made), AirflowFailException)
+    assert (str(made), made.observed) == ("it ended", RESULT)
+    back = pickle.loads(pickle.dumps(made))
+    assert (type(back), str(back), back.observed) == (type(made), "it ended", RESULT)
+
+
+def test_could_not_find_out_stays_what_it_is() -> None:
+    """*Could not find out* is no AirflowException, which soft_fail could turn into a skip."""
+    made = exceptions.airflow_error(errors.CouldNotFindOutError("unreadable", RESULT))
+    assert type(made) is errors.CouldNotFindOutError
+    assert not isinstance(made, AirflowException)
+
+
+def test_missing_connection() -> None:
+    """A Connection that does not exist is not mended by a retry either."""
+    with (
+        pytest.raises(AirflowFailException, match="no such connection"),
+        exceptions.airflow_errors(),
+    ):
+        raise AirflowNotFoundException("no such connection")
+    assert exceptions.outcome_of(AirflowNotFoundException("none")) == Outcome("fatal", None, "none")
+
+
+def test_bugs_are_not_dressed_up() -> None:
+    """What is no error of DaoCloud passes through."""
+    with pytest.raises(ZeroDivisionError), exceptions.airflow_errors():
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("error", [*FATAL, *(kind("x", RESULT) for kind in WAITS)], ids=repr)
+def test_outcome_and_error_agree(error: DaoCloudError) -> None:
+    """An error that travelled as an event ends the task as it would have ended it directly."""
+    outcome = exceptions.outcome_of(error)
+    failure = type(error) if isinstance(error, WaitError) else errors.ActionFailedError
+    there = exceptions.outcome_error(Outcome.of_event(outcome.as_event()), failure)
+    here = exceptions.airflow_error(error)
+    assert type(there) is type(here)
+    assert str(there) == str(here)
+    assert vars(there) == vars(here)
+
+
+@pytest.mark.parametrize("error", RETRIED, ids=lambda error: type(error).__name__)
+def test_outcome_of_a_fault(error: DaoCloudError) -> None:
+    """A fault that ends a wait is *could not find out*, wherever it ran."""
+    made = exceptions.outcome_error(Outcome.of_error(error), errors.ActionFailedError)
+    assert type(made) is errors.CouldNotFindOutError
+    assert str(made) == str(error)
