@@ -21,6 +21,7 @@ from airflow_provider_daocloud.api.protocol import (
     RateLimit,
     interpret,
     rate_limit,
+    server_time,
     strike,
 )
 
@@ -50,6 +51,7 @@ class DaoCloudClient:
         self.endpoint = endpoint
         self.patience = patience
         self.rate_limit: RateLimit | None = None
+        self.server_time: float | None = None
         self._clock = clock
         self._sleep = sleep
         self._session: requests.Session | None = None
@@ -117,6 +119,7 @@ class DaoCloudClient:
         answer = Answer(response.status_code, response.headers, response.content)
         now = self._clock()
         self.rate_limit = rate_limit(answer, now=now)
+        self.server_time = server_time(answer)
         return interpret(call, answer, now=now, secret=self.endpoint.token)
 
     def _new_session(self) -> requests.Session:

@@ -240,6 +240,14 @@ def rate_limit(answer: Answer, *, now: float) -> RateLimit:
     )
 
 
+def server_time(answer: Answer) -> float | None:
+    """Return the server's clock, in seconds since the epoch, if the answer has a ``Date``.
+
+    :param answer: any answer of DaoCloud.
+    """
+    return _moment(answer.header("date"))
+
+
 def _failure(call: Call[Any], answer: Answer, now: float, secret: str) -> CallError:
     status = answer.status
     kind: type[CallError]
@@ -293,7 +301,7 @@ def _retry_at(answer: Answer, now: float) -> float | None:
 
 def _server_time(answer: Answer, now: float) -> float:
     # Reset is the server's clock; its Date header translates it, whatever our clock says.
-    moment = _moment(answer.header("date"))
+    moment = server_time(answer)
     return now if moment is None else moment
 
 

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_daocloud import waits
+from airflow_provider_daocloud.acting import (
+    DEFAULT_SETTLE,
+    IF_BUSY,
+    ON_AMBIGUOUS,
+    Act,
+    Done,
+    IfBusy,
+    OnAmbiguous,
+)
 from airflow_provider_daocloud.api import protocol
-from airflow_provider_daocloud.api.errors import InputError, WaitTimeoutError
+from airflow_provider_daocloud.api.errors import (
+    ActionFailedError,
+    InputError,
+    WaitTimeoutError,
+)
 from airflow_provider_daocloud.deferral import TimeLimit, default_deferrable
 from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.journal import Journal, TaskState, Wish
 from airflow_provider_daocloud.triggers.daocloud import DaoCloudActionTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+T = TypeVar("T")
 
 
 class DaoCloudActOperator(BaseOperator):
@@ -37,6 +54,17 @@ class DaoCloudActOperator(BaseOperator):
         task ends as *could not find out*; 0 ends it at the first fault.
     :param deferrable: whether to wait in the triggerer, which costs next to nothing. Default:
         ``[operators] default_deferrable``.
+    :param durable: whether to keep a journal of the action in Airflow's task state store (3.3+), so
+        that a retry goes on with the action of the try before it. Without it, and before 3.3, care
+        is taken within one try alone.
+    :param on_ambiguous: what to do about a POST that may or may not have arrived. ``verify``: watch
+        the app, and go by what it shows; *outcome unknown* where that does not suffice. ``adopt``:
+        take any operation on the app since then for ours (if nobody else touches it). ``resend``:
+        post again (if two are harmless). ``fail``: *outcome unknown* at once.
+    :param if_busy: what to do if another action runs on the app. ``wait`` until it has ended,
+        ``send`` all the same, or ``fail``.
+    :param settle: seconds (or a timedelta) for which ``verify`` and ``adopt`` watch the app before
+        they take a POST never to have arrived.
     :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
     :return: the finished action as JSON-safe data: ``action_id``, ``action_name``, ``state``,
         ``app_id``, ``start_date``, ``end_date``, ``time_cost_seconds``, ``error_message``. The
@@ -44,7 +72,9 @@ class DaoCloudActOperator(BaseOperator):
     :raises DaoCloudActionFailedError: DaoCloud says FAILED; the error has its message.
     :raises DaoCloudWaitTimeoutError: the time is up and the action still runs.
     :raises CouldNotFindOutError: DaoCloud was unreadable for longer than ``max_outage``.
-    :raises OutcomeUnknownError: nobody can tell whether the action was taken.
+    :raises OutcomeUnknownError: nobody can tell whether the action was taken; the text has the
+        evidence, and what a person should look at.
+    :raises AppBusyError: another action runs on the app.
     :raises AirflowFailException: no retry can mend it: a bad argument, a wrong token, no such app.
     """
 
@@ -60,6 +90,10 @@ class DaoCloudActOperator(BaseOperator):
         timeout: float | timedelta = 3600.0,
         max_outage: float | timedelta = waits.DEFAULT_MAX_OUTAGE,
         deferrable: bool | None = None,
+        durable: bool = True,
+        on_ambiguous: OnAmbiguous = "verify",
+        if_busy: IfBusy = "wait",
+        settle: float | timedelta = DEFAULT_SETTLE,
         daocloud_conn_id: str = DaoCloudHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -70,6 +104,11 @@ class DaoCloudActOperator(BaseOperator):
         self.timeout = waits.check_seconds("timeout", timeout)
         self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.durable = durable
+        self.on_ambiguous = _one_of("on_ambiguous", on_ambiguous, ON_AMBIGUOUS)
+        self.if_busy = _one_of("if_busy", if_busy, IF_BUSY)
+        self.settle = waits.check_seconds("settle", settle, zero=True)
+        self.skip_if_current = False
         self.daocloud_conn_id = daocloud_conn_id
         self._running_action: str | None = None
         if self.timeout < self.poll_interval:
@@ -85,33 +124,80 @@ class DaoCloudActOperator(BaseOperator):
         return DaoCloudHook(self.daocloud_conn_id)
 
     def execute(self, context: Context) -> dict[str, Any] | str | None:
-        """Post the action, and wait for it unless told not to."""
+        """Post the action unless an earlier try did, and wait for it unless told not to."""
         began = time.time()
-        with airflow_errors():
-            call = self.call()
-            action_id = self.hook.send(call)
-            self.log.info("DaoCloud accepted %s as action %s", call, action_id)
+        journal = self._journal(context)
+        with airflow_errors(), self._leaving(journal):
+            begun = self._act(context, journal).begin()
+            if isinstance(begun, Done):
+                return begun.result
+            action_id = begun.action_id
+            self.log.info("Action %s of app %s: %s", action_id, self.app_id, self.call())
             context["ti"].xcom_push(key="action_id", value=action_id)
             if not self.wait_for_completion:
                 return action_id
             if not self.deferrable:
-                return self._block(action_id, began)
+                return self._block(action_id, began, journal)
+            # From here on the next try is a retry, whatever else is cleared in the DAG run.
+            journal.note(left="deferred")
         self._defer(action_id, began)
         return None  # never reached: defer raises
 
-    def execute_complete(
-        self,
-        context: Context,  # noqa: ARG002 - Airflow passes it
-        event: Any = None,
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Return the finished action, or raise why the wait ended without success."""
+        journal = self._journal(context)
         with airflow_errors():
             outcome = waits.Outcome.of_event(event)
-        if outcome.kind != "succeeded":
-            raise outcome_error(outcome, waits.ActionWait.failure)
-        return outcome.result or {}
+            journal.read()
+        if outcome.kind == "succeeded":
+            journal.note(phase="settled", result=outcome.result)
+            return outcome.result or {}
+        if outcome.kind == "failed":
+            journal.note(phase="settled", result=None)
+        raise outcome_error(outcome, waits.ActionWait.failure)
 
-    def _block(self, action_id: str, began: float) -> dict[str, Any]:
+    def _act(self, context: Context, journal: Journal) -> Act:
+        """Return the wish for this action."""
+        client = self.hook.get_conn()
+        return Act(
+            call=self.call(),
+            app_id=self.app_id,
+            journal=journal,
+            wish=_wish(context),
+            send=self.hook.send,
+            log=self.log.info,
+            on_ambiguous=self.on_ambiguous,
+            if_busy=self.if_busy,
+            settle=self.settle,
+            timeout=self.timeout,
+            needs_id=not self.wait_for_completion,
+            skip_if_current=self.skip_if_current,
+            run_seconds=None if journal.store is not None else _retry_of_run(self, context),
+            server_time=lambda: client.server_time,
+        )
+
+    def _journal(self, context: Context) -> Journal:
+        store: Any = context.get("task_state_store") if self.durable else None
+        if self.durable and store is None:
+            self.log.info(
+                "This Airflow keeps no task state (3.3 does): a retry can go by what the app shows "
+                "alone, and not know an action that an earlier try posted."
+            )
+        return Journal(None if store is None else TaskState(store), self.log.warning)
+
+    @contextmanager
+    def _leaving(self, journal: Journal) -> Iterator[None]:
+        """Keep in the journal how a try ended that did not succeed."""
+        try:
+            yield
+        except ActionFailedError:
+            journal.note(phase="settled", result=None)
+            raise
+        except (Exception, AirflowTaskTimeout) as e:
+            journal.note(left=type(e).__name__)
+            raise
+
+    def _block(self, action_id: str, began: float, journal: Journal) -> dict[str, Any]:
         self._running_action = action_id
         limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
         try:
@@ -127,6 +213,7 @@ class DaoCloudActOperator(BaseOperator):
             outcome = replace(waits.Outcome.of_error(e), limit=limit.name)
             raise outcome_error(outcome, waits.ActionWait.failure) from e
         self._running_action = None
+        journal.note(phase="settled", result=look.result)
         return look.result
 
     def _defer(self, action_id: str, began: float) -> None:
@@ -188,14 +275,44 @@ class DaoCloudRedeployOperator(DaoCloudActOperator):
 
     :param app_id: the app's id (templated).
     :param release_name: the release (image tag) to deploy (templated).
+    :param skip_if_current: leave an app alone that runs this release already; the result then has
+        ``"skipped": True`` and no action id.
     """
 
     template_fields: Sequence[str] = (*DaoCloudActOperator.template_fields, "release_name")
 
-    def __init__(self, *, app_id: str, release_name: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, app_id: str, release_name: str, skip_if_current: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(app_id=app_id, **kwargs)
         self.release_name = release_name
+        self.skip_if_current = skip_if_current
 
     def call(self) -> protocol.Call[str]:
         """Return the call that posts the action."""
         return protocol.redeploy_app(self.app_id, self.release_name)
+
+
+def _one_of(name: str, value: T, known: tuple[str, ...]) -> T:
+    if value not in known:
+        raise InputError(name, f"must be one of {', '.join(known)}, not {value!r}.")
+    return value
+
+
+def _wish(context: Context) -> Wish:
+    ti, run = context["ti"], context["dag_run"]
+    return Wish(
+        max_tries=int(ti.max_tries or 0),
+        try_number=int(ti.try_number),
+        clears=int(getattr(run, "clear_number", 0) or 0),
+    )
+
+
+def _retry_of_run(task: DaoCloudActOperator, context: Context) -> float | None:
+    """Return how long ago the DAG run began, if this try is a retry; else None."""
+    ti, run = context["ti"], context["dag_run"]
+    # A clear leaves max_tries at the try number plus the retries, so this is the first try since.
+    first_try = int(ti.max_tries or 0) - int(task.retries or 0) + 1
+    if int(ti.try_number) <= first_try or run.start_date is None:
+        return None
+    return time.time() - float(run.start_date.timestamp())

@@ -1,0 +1,283 @@
+"""What an operator has asked of DaoCloud, kept across the tries of its task.
+
+DaoCloud has no idempotency key and no list of actions: what was asked has to be remembered on our
+side, before it is asked. An `Entry` goes through these phases::
+
+    intended   about to be posted; nobody knows yet whether it arrived
+    accepted   DaoCloud took it, and gave it an id
+    settled    it has ended, and how is known
+    dropped    it surely never acted
+
+The entry is one JSON object in Airflow's task state store (3.3+), under `KEY`. That store survives
+retries, and it also survives a clear: which *wish* an entry belongs to is part of it. A retry is
+the same wish, a clear is a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import timedelta
+from typing import Any, Literal, Protocol
+
+from airflow_provider_daocloud.api.errors import DaoCloudError, InputError
+from airflow_provider_daocloud.api.models import App, parse_date
+from airflow_provider_daocloud.api.protocol import Call
+
+KEY = "daocloud_action"
+VERSION = 1
+# For how long an entry is kept: longer than any retry is put off.
+RETENTION = timedelta(days=90)
+
+Phase = Literal["intended", "accepted", "settled", "dropped"]
+PHASES = ("intended", "accepted", "settled", "dropped")
+
+
+class JournalError(DaoCloudError):
+    """The journal cannot be read or written. Nothing was posted."""
+
+
+class UnreadableEntryError(InputError):
+    """The journal has an entry that this version cannot read. Nothing was posted."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            "journal",
+            f"{problem} An earlier try may have acted, so nothing is sent. Look at the app; then "
+            f"delete the key {KEY!r} of this task in the task state store, and clear the task.",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return InputError, (self.field, self.problem)
+
+
+class Store(Protocol):
+    """Where an entry is kept: Airflow's task state store has these methods."""
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or None."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Set the value of a key."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One task instance between two clears.
+
+    :param max_tries: how far Airflow lets the try number go; a clear moves it.
+    :param try_number: the try.
+    :param clears: how often something in the DAG run was cleared.
+    """
+
+    max_tries: int = 0
+    try_number: int = 1
+    clears: int = 0
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the server showed of the app: before a POST, to compare with what it shows after.
+
+    :param seen_at: when that was, in seconds since the epoch by the server's own clock.
+    """
+
+    state: str | None = None
+    release_name: str | None = None
+    last_operated_at: str | None = None
+    seen_at: float | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, app: App, seen_at: float | None) -> Before:
+        """Take it from the app."""
+        operated = app.last_operated_at
+        date = operated.isoformat() if operated else None
+        return cls(app.state_text, app.release_name, date, seen_at)
+
+    @property
+    def would_move(self) -> bool:
+        """Whether an action after this look would surely show in ``last_operated_at``.
+
+        How fine that field is, nothing documents: ``10:05:00`` can be cut to the minute. If it was
+        operated on so lately that a second action could leave the same date, equal dates prove
+        nothing.
+        """
+        operated = parse_date(self.last_operated_at)
+        if operated is None or self.seen_at is None:
+            return False
+        seconds = int(operated.timestamp())
+        coarsest = next(unit for unit in (86400, 3600, 60, 1) if seconds % unit == 0)
+        return self.seen_at - operated.timestamp() >= coarsest
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked: the call, of which app, and for a redeploy the release."""
+
+    call: str
+    app_id: str
+    release_name: str | None = None
+
+    @classmethod
+    def of(cls, call: Call[str], app_id: str) -> Asked:
+        """Take it from the call that posts it."""
+        return cls(call.name, app_id, (call.body or {}).get("release_name"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept of one action.
+
+    :param wish: the try that asked for it.
+    :param asked: what was asked.
+    :param before: the app before it was asked.
+    :param phase: how far it is.
+    :param action_id: its id at DaoCloud, once known.
+    :param result: how it ended, as the task returns it; only if it succeeded.
+    :param left: why the last try gave up waiting, if it could still say so. It shows that the next
+        try is a retry, and not the run of a task that was cleared while it ran.
+    """
+
+    wish: Wish
+    asked: Asked
+    before: Before
+    phase: Phase
+    action_id: str | None = None
+    result: dict[str, Any] | None = None
+    left: str | None = None
+
+    def is_of(self, wish: Wish) -> bool:
+        """Whether a try belongs to the same wish as the entry, so that it is a retry.
+
+        A clear moves ``max_tries`` wherever a retry leaves it. For a task that is running when it
+        is cleared this can stay out; then only the count of clears has moved. Something else in the
+        DAG run may have been cleared instead, but a try that said why it left was not.
+        """
+        if wish.max_tries != self.wish.max_tries:
+            return False
+        return wish.clears == self.wish.clears or self.left is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as it is stored."""
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def of_json(cls, data: Any) -> Entry:
+        """Read a stored entry; unknown extra fields are ignored.
+
+        :raises UnreadableEntryError: it is of another version, or damaged.
+        """
+        if not isinstance(data, dict) or data.get("version") != VERSION:
+            version = data.get("version") if isinstance(data, dict) else None
+            raise UnreadableEntryError(f"its entry is of version {version!r}, not {VERSION}.")
+        try:
+            entry = cls(
+                wish=Wish(**_known(Wish, data["wish"])),
+                asked=Asked(**_known(Asked, data["asked"])),
+                before=Before(**_known(Before, data["before"])),
+                phase=data["phase"],
+                action_id=data.get("action_id"),
+                result=data.get("result"),
+                left=data.get("left"),
+            )
+        except (KeyError, TypeError, AttributeError):
+            raise UnreadableEntryError("its entry is damaged.") from None
+        whole = (
+            entry.phase in PHASES
+            and all(isinstance(value, int) for value in asdict(entry.wish).values())
+            and isinstance(entry.asked.app_id, str)
+            and isinstance(entry.asked.call, str)
+            and (entry.phase != "accepted" or isinstance(entry.action_id, str))
+            and (entry.result is None or isinstance(entry.result, dict))
+        )
+        if not whole:
+            raise UnreadableEntryError("its entry is damaged.")
+        return entry
+
+
+class TaskState:
+    """Airflow's task state store, with a retention of its own instead of the installation's.
+
+    :param store: ``context["task_state_store"]``.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or None."""
+        return self._store.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        """Set the value of a key."""
+        self._store.set(key, value, retention=RETENTION)
+
+
+@dataclass
+class Journal:
+    """Reads and writes the one entry of a task.
+
+    :param store: where it is kept across tries; None keeps it in memory, for this try alone.
+    :param warn: logs a warning.
+    """
+
+    store: Store | None
+    warn: Callable[..., None]
+    entry: Entry | None = field(default=None)
+
+    def read(self) -> Entry | None:
+        """Return what earlier tries left, or None.
+
+        :raises JournalError: it cannot be read.
+        :raises UnreadableEntryError: it is damaged, or of another version.
+        """
+        if self.store is not None:
+            try:
+                data = self.store.get(KEY)
+            except Exception as e:
+                raise JournalError(
+                    f"the journal of this task cannot be read ({type(e).__name__}: {e}); an "
+                    "earlier try may have acted, so nothing was sent."
+                ) from e
+            self.entry = None if data is None else Entry.of_json(data)
+        return self.entry
+
+    def intend(self, entry: Entry) -> None:
+        """Write what is about to be posted.
+
+        :raises JournalError: it cannot be written; then it must not be posted.
+        """
+        if self.store is not None:
+            try:
+                self.store.set(KEY, entry.as_json())
+            except Exception as e:
+                raise JournalError(
+                    f"the journal of this task cannot be written ({type(e).__name__}: {e}); "
+                    "nothing was sent."
+                ) from e
+        self.entry = entry
+
+    def note(self, **changes: Any) -> None:
+        """Write what became of it. If that fails, this try goes on, and the next is more careful.
+
+        :param changes: fields of `Entry`.
+        """
+        if self.entry is None:
+            return
+        self.entry = replace(self.entry, **changes)
+        if self.store is None:
+            return
+        for last in (False, True):
+            try:
+                self.store.set(KEY, self.entry.as_json())
+            except Exception as e:
+                if last:
+                    with contextlib.suppress(Exception):
+                        self.warn("The journal could not be written: %s: %s", type(e).__name__, e)
+            else:
+                return
+
+
+def _known(kind: type[Wish | Asked | Before], data: dict[str, Any]) -> dict[str, Any]:
+    return {known.name: data[known.name] for known in fields(kind) if known.name in data}
