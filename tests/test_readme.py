@@ -1,0 +1,117 @@
+"""The README's code and messages are what the package does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.operators.daocloud import (
+    DaoCloudAppActionOperator,
+    DaoCloudRedeployOperator,
+)
+from airflow_provider_daocloud.sensors.daocloud import DaoCloudBuildFlowSensor
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud.sandbox import Sandbox
+
+README = Path(__file__).parent.parent.joinpath("README.md").read_text()
+
+
+def block(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", README, re.S)
+    assert found, f"the README has no block called {name}"
+    return found[1]
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    value = json.dumps({"conn_type": "daocloud", **fields})
+    monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", value)
+
+
+def test_the_pipeline_is_a_dag_of_two_tasks() -> None:
+    """The README's pipeline can be parsed as it stands."""
+    names: dict[str, Any] = {}
+    exec(block("pipeline"), names)
+    assert names["redeploy"].upstream_task_ids == {"wait_for_build"}
+    assert names["build"].deferrable
+    assert names["redeploy"].deferrable
+
+
+def test_the_test_of_the_readme_passes(daocloud_sandbox: Sandbox) -> None:
+    """The README's test of a release passes with the fixture that it imports."""
+    names: dict[str, Any] = {}
+    exec(block("sandbox"), names)
+    names["test_my_release"](daocloud_sandbox)
+
+
+BAD_INPUT = {
+    "poll_interval=-1": lambda: DaoCloudRedeployOperator(
+        task_id="t", app_id="a", release_name="v1", poll_interval=-1
+    ),
+    "timeout=5, poll_interval=10": lambda: DaoCloudRedeployOperator(
+        task_id="t", app_id="a", release_name="v1", timeout=5, poll_interval=10
+    ),
+    'action="launch"': lambda: DaoCloudAppActionOperator(
+        task_id="t",
+        app_id="a",
+        action="launch",  # type: ignore[arg-type]
+    ),
+    'target_statuses=["Done"]': lambda: DaoCloudBuildFlowSensor(
+        task_id="t", build_flow_id="a", target_statuses=["Done"]
+    ),
+    'an id that renders to `""`': lambda: protocol.get_app(""),
+    "an id that renders to `None`": lambda: protocol.get_app("None"),
+    'app_id="../x"': lambda: protocol.get_app("../x"),
+}
+
+
+def promised(row: str) -> str:
+    for line in README.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 2 and cells[0].strip("`") == row.strip("`"):
+            return cells[1].strip("`")
+    raise AssertionError(f"the README has no row {row!r}")
+
+
+@pytest.mark.parametrize("row", BAD_INPUT)
+def test_bad_input_says_what_the_readme_promises(row: str) -> None:
+    """Each row of the README's table of bad input is the error's text."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
+        BAD_INPUT[row]()
+    assert str(caught.value) == promised(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"),
+    [
+        ("a connection without a token", {}),
+        ('host="http://daocloud.corp"', {"password": "t", "host": "http://daocloud.corp"}),
+        ("extra `verify`", {"password": "t", "extra": {"verify": False}}),
+    ],
+)
+def test_a_bad_connection_says_what_the_readme_promises(
+    row: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each bad connection of the README's table has its text."""
+    connect(monkeypatch, **fields)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
+        DaoCloudHook().get_conn()
+    assert str(caught.value) == promised(row)
+
+
+def test_every_parameter_of_an_operator_is_in_the_readme() -> None:
+    """No parameter of our own is left out of the README."""
+    own = {"app_id", "action", "action_id", "build_flow_id", "release_name"}
+    for task in (DaoCloudRedeployOperator, DaoCloudAppActionOperator, DaoCloudBuildFlowSensor):
+        for base in task.__mro__:
+            if base.__module__.startswith("airflow_provider_daocloud"):
+                code = getattr(base.__init__, "__wrapped__", base.__init__).__code__
+                own |= set(code.co_varnames[1 : 1 + code.co_kwonlyargcount])
+    missing = {name for name in own if f"`{name}`" not in README and f"{name}=" not in README}
+    assert missing - {"app_id", "action_id", "build_flow_id", "action"} == set()
