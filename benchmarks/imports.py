@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import machine, page
 
 OURS = "daocloud"
 CONTESTANTS = {
@@ -159,12 +159,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--docs", action="store_true", help="also write docs/benchmarks.md")
     args = parser.parse_args()
     figures = run(args.repetitions)
-    print(table(figures))
     baseline = ", ".join(figures[OURS]["http_libraries_in_baseline"]) or "none"
-    print(f"\nAlready loaded by Airflow's own base classes: {baseline}.")
-    print(f"{args.repetitions} fresh processes each, in turns. {machine.described()}")
+    shown = (
+        f"{table(figures)}\n\nAlready loaded by Airflow's own base classes: {baseline}.\n"
+        f"{args.repetitions} fresh processes each, in turns. {machine.described()}"
+    )
+    print(shown)
+    if args.docs:
+        page.fill("imports", shown)
     if args.json:
         report = {"machine": machine.facts(), "repetitions": args.repetitions, "imports": figures}
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One small HTTPS server for all contestants: jobs that end at a set time, and a count of calls.
+"""One small HTTPS server for all kinds: jobs that end at a set time, and a count of calls.
 
 It speaks as much of each service as the contestant's trigger reads: a run of dbt Cloud, a run of
 Databricks, a job of Airbyte, a plain URL, and DaoCloud's build flows, apps and actions. Jobs end at
@@ -170,7 +170,7 @@ class Connections(HttpToolsProtocol):
 
 
 async def _body(receive: Receive) -> bytes:
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
