@@ -8,13 +8,17 @@ drops some things on the cheaper ways; a task that has such a thing takes the de
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import XComArg, conf
+
+from airflow_provider_daocloud.api.protocol import Call
+from airflow_provider_daocloud.waits import Outcome, Tracker, Wait
 
 # Airflow's own time-out of a deferred task skips our code, and so the last look and the words. It
 # is set this much later than ours, in seconds, and only catches a triggerer that does not answer.
@@ -103,6 +107,42 @@ def why_not_start_from_trigger(task: Any, values: Iterable[object]) -> str | Non
         "_pre_execute_hook": "its pre_execute would not run",
     }
     return next((why for field, why in dropped.items() if getattr(task, field, None)), None)
+
+
+def outcome_of_event(
+    event: object,
+    wait: Callable[[], Wait],
+    send: Callable[[Call[Any]], Any],
+    *,
+    may_end: bool,
+) -> Outcome:
+    """Return how a deferred wait ended.
+
+    :param event: what the trigger fired.
+    :param wait: returns what was waited for.
+    :param send: sends a call.
+    :param may_end: whether the trigger was allowed to end the task by itself.
+    :raises DaoCloudError: the event is missing or foreign, or the thing cannot be read.
+    """
+    if event == "success" and may_end:
+        # ``dag.test()`` knows no end from the trigger and hands over its name. The result is not
+        # in it, and success is not taken on its word: look once more.
+        waited = wait()
+        return Outcome.of_look(Tracker(waited, time.time()).saw(send(waited.call())))
+    return Outcome.of_event(event)
+
+
+def ends_from_trigger(task: Any) -> bool:
+    """Return whether the trigger may end the task, and log why not where it was asked to.
+
+    :param task: the operator, with its ``end_from_trigger``.
+    """
+    if not task.end_from_trigger:
+        return False
+    why_not = why_not_end_from_trigger(task)
+    if why_not is not None:
+        task.log.info("A worker will end this task, not the trigger: %s.", why_not)
+    return why_not is None
 
 
 def growing(poke_interval: float, max_wait: timedelta | None) -> dict[str, float]:

@@ -144,14 +144,16 @@ class BuildFlowWait:
         build_flow_id: str,
         target_statuses: str | Iterable[str] = ("Success",),
         not_package_id: str | None = None,
+        new_build: bool | None = None,
     ) -> BuildFlowWait:
         """Return the wait for what a user asked for.
 
-        :param not_package_id: None asks for any build; "" (or "None", which a template makes of
-            nothing) for a new one of a flow that had no package yet.
+        :param new_build: whether to wait for a new build; if not given, whether there is a
+            ``not_package_id``. With none (a template can render to None, "None" or ""), the flow
+            had no package yet, and any is new.
         :raises InputError: an argument is unusable.
         """
-        if not_package_id == "None":
+        if new_build and not_package_id in (None, "None"):
             not_package_id = ""
         if not_package_id:
             protocol.checked("not_package_id", not_package_id)

@@ -29,7 +29,12 @@ from airflow_provider_daocloud.api.errors import (
     InputError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.deferral import TimeLimit, default_deferrable
+from airflow_provider_daocloud.deferral import (
+    TimeLimit,
+    default_deferrable,
+    ends_from_trigger,
+    outcome_of_event,
+)
 from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.journal import Journal, TaskState, Wish
@@ -54,6 +59,9 @@ class DaoCloudActOperator(BaseOperator):
         task ends as *could not find out*; 0 ends it at the first fault.
     :param deferrable: whether to wait in the triggerer, which costs next to nothing. Default:
         ``[operators] default_deferrable``.
+    :param end_from_trigger: whether the triggerer may end the task when the action has succeeded,
+        so that no worker is needed for it. Where Airflow would drop something (a success callback,
+        outlet events), a worker ends the task all the same, and its log says so.
     :param durable: whether to keep a journal of the action in Airflow's task state store (3.3+), so
         that a retry goes on with the action of the try before it. Without it, and before 3.3, care
         is taken within one try alone.
@@ -90,6 +98,7 @@ class DaoCloudActOperator(BaseOperator):
         timeout: float | timedelta = 3600.0,
         max_outage: float | timedelta = waits.DEFAULT_MAX_OUTAGE,
         deferrable: bool | None = None,
+        end_from_trigger: bool = False,
         durable: bool = True,
         on_ambiguous: OnAmbiguous = "verify",
         if_busy: IfBusy = "wait",
@@ -104,6 +113,7 @@ class DaoCloudActOperator(BaseOperator):
         self.timeout = waits.check_seconds("timeout", timeout)
         self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
         self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.end_from_trigger = end_from_trigger
         self.durable = durable
         self.on_ambiguous = _one_of("on_ambiguous", on_ambiguous, ON_AMBIGUOUS)
         self.if_busy = _one_of("if_busy", if_busy, IF_BUSY)
@@ -147,8 +157,13 @@ class DaoCloudActOperator(BaseOperator):
         """Return the finished action, or raise why the wait ended without success."""
         journal = self._journal(context)
         with airflow_errors():
-            outcome = waits.Outcome.of_event(event)
             journal.read()
+            outcome = outcome_of_event(
+                event,
+                lambda: waits.ActionWait(self.app_id, _pushed_action_id(self, context)),
+                self.hook.send,
+                may_end=self.end_from_trigger,
+            )
         if outcome.kind == "succeeded":
             journal.note(phase="settled", result=outcome.result)
             return outcome.result or {}
@@ -228,6 +243,8 @@ class DaoCloudActOperator(BaseOperator):
             limit=limit.name,
             poll_interval=self.poll_interval,
             max_outage=self.max_outage,
+            end_task=ends_from_trigger(self),
+            push_result=self.do_xcom_push,
         )
         self.hook.close()
         self.defer(trigger=trigger, method_name="execute_complete", timeout=limit.backstop)
@@ -297,6 +314,12 @@ def _one_of(name: str, value: T, known: tuple[str, ...]) -> T:
     if value not in known:
         raise InputError(name, f"must be one of {', '.join(known)}, not {value!r}.")
     return value
+
+
+def _pushed_action_id(task: DaoCloudActOperator, context: Context) -> str:
+    ti = context["ti"]
+    found: Any = ti.xcom_pull(task_ids=task.task_id, key="action_id", map_indexes=ti.map_index)
+    return protocol.checked("action_id", found)
 
 
 def _wish(context: Context) -> Wish:

@@ -31,7 +31,9 @@ from airflow_provider_daocloud.api.errors import (
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
+    ends_from_trigger,
     growing,
+    outcome_of_event,
     why_not_end_from_trigger,
     why_not_start_from_trigger,
 )
@@ -164,16 +166,9 @@ class DaoCloudSensor(BaseSensorOperator):
     ) -> Any:
         """Return the thing, or raise why the wait ended without success: as in every mode."""
         try:
-            if event == "success" and self.end_from_trigger:
-                # ``dag.test()`` knows no end from the trigger and hands over its name. The result
-                # is not in it, and success is not taken on its word: look once more.
-                with self.hook.get_conn():
-                    look = waits.Tracker(self.wait(), time.time()).saw(
-                        self.hook.send(self.wait().call())
-                    )
-                outcome = waits.Outcome.of_look(look)
-            else:
-                outcome = waits.Outcome.of_event(event)
+            outcome = outcome_of_event(
+                event, self.wait, self.hook.send, may_end=self.end_from_trigger
+            )
         except (DaoCloudError, AirflowNotFoundException) as e:
             outcome = outcome_of(e)
         if outcome.kind != "succeeded":
@@ -185,10 +180,7 @@ class DaoCloudSensor(BaseSensorOperator):
         if self._start_wanted and not self.start_from_trigger:
             why = self._why_not_start() or "it is mapped"
             self.log.info("A worker starts this task, not the trigger: %s.", why)
-        end_task = self.end_from_trigger
-        if end_task and (why_not := why_not_end_from_trigger(self)):
-            self.log.info("A worker will end this task, not the trigger: %s.", why_not)
-            end_task = False
+        end_task = ends_from_trigger(self)
         try:
             tracker = waits.Tracker(self.wait(), started=began, max_outage=self.max_outage)
             try:
@@ -398,5 +390,6 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         return {
             "build_flow_id": self.build_flow_id,
             "target_statuses": self.target_statuses,
-            "not_package_id": (self.not_package_id or "") if self._new_build else None,
+            "not_package_id": self.not_package_id,
+            "new_build": self._new_build,
         }

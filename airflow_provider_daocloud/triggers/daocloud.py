@@ -250,8 +250,9 @@ class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
 
     :param build_flow_id: the build flow.
     :param target_statuses: the statuses to wait for.
-    :param not_package_id: the package before the new build that is waited for; None takes any
-        build, and "" means that there was no package.
+    :param not_package_id: the package before the new build that is waited for.
+    :param new_build: whether to wait for a new build; if not given, whether there is a
+        ``not_package_id``.
     """
 
     def __init__(
@@ -260,12 +261,14 @@ class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
         build_flow_id: str,
         target_statuses: Iterable[str] = ("Success",),
         not_package_id: str | None = None,
+        new_build: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.build_flow_id = build_flow_id
         self.target_statuses = list(target_statuses)
         self.not_package_id = not_package_id
+        self.new_build = new_build
 
     def wait(self) -> waits.BuildFlowWait:
         """Return what to wait for."""
@@ -277,4 +280,5 @@ class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
             "build_flow_id": self.build_flow_id,
             "target_statuses": self.target_statuses,
             "not_package_id": self.not_package_id,
+            "new_build": self.new_build,
         }
