@@ -219,12 +219,18 @@ class Modes:
     def __init__(self, modes: Mapping[str, dict[str, Any]]) -> None:
         self.modes = modes
         # Times are scaled down, so the hour's budget is scaled up.
-        self._sandboxes = {mode: Sandbox(fill=None, rate_limit=RATE_LIMIT) for mode in modes}
+        self.sandboxes = {mode: Sandbox(fill=None, rate_limit=RATE_LIMIT) for mode in modes}
         self._endings: dict[Any, dict[str, Future[Any]]] = {}
 
     def __enter__(self) -> Self:
+        if AIRFLOW < (3, 0):
+            # Airflow 2 imports its models when they are first used; in several threads at once
+            # that can lock up.
+            import airflow.models.dag
+
+            airflow.models.import_all_models()  # type: ignore[no-untyped-call, unused-ignore]
         with ExitStack() as stack:
-            for sandbox in self._sandboxes.values():
+            for sandbox in self.sandboxes.values():
                 stack.enter_context(sandbox)
                 connection = sandbox.connection_json(extra={"read_timeout": 0.5})
                 name = f"AIRFLOW_CONN_{conn_id_of(sandbox).upper()}"
@@ -248,7 +254,7 @@ class Modes:
         if key not in self._endings:
 
             def one(mode: str) -> T:
-                sandbox = self._sandboxes[mode]
+                sandbox = self.sandboxes[mode]
                 sandbox.service.on_served = None
                 sandbox.reset()
                 conn_id = {"daocloud_conn_id": conn_id_of(sandbox)}
@@ -281,14 +287,15 @@ def conn_id_of(sandbox: Sandbox) -> str:
     return f"sandbox_{sandbox.port}"
 
 
-async def first_event(path: str, kwargs: dict[str, Any], limit: timedelta | None = None) -> Any:
+async def first_event(
+    path: str, kwargs: dict[str, Any], limit: timedelta | None = None, *, alone: bool = True
+) -> Any:
     """Run a trigger from what is stored of it, as the triggerer does, and return its event.
-
-    Nothing of it must be left in the event loop afterwards.
 
     :param path: the trigger's class path.
     :param kwargs: its arguments.
     :param limit: Airflow's own time-out, which must not come before the trigger's.
+    :param alone: whether nothing else runs in the loop, so that nothing may be left in it.
     """
     trigger = trigger_of(path, kwargs)
     if limit is not None:
@@ -297,7 +304,7 @@ async def first_event(path: str, kwargs: dict[str, Any], limit: timedelta | None
     async with asyncio.timeout(seconds):
         events = [event async for event in trigger.run()]
     assert len(events) == 1
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not alone or asyncio.all_tasks() == {asyncio.current_task()}
     return events[0]
 
 

@@ -549,7 +549,7 @@ def act_on_an_unknown_app(sandbox: Sandbox) -> Expected:
     return operator(
         "nobody",
         kind="AirflowFailException",
-        message="POST /apps/nobody/actions/restart: there is no such thing for this token "
+        message="GET /apps/nobody: there is no such thing for this token "
         f"(HTTP 404).{said(sandbox, '/apps/nobody')}",
     )
 
@@ -560,7 +560,7 @@ def act_with_a_wrong_token(sandbox: Sandbox) -> Expected:
     return operator(
         app.id,
         kind="AirflowFailException",
-        message=f"POST /apps/{app.id}/actions/restart: the access token is wrong or expired, or is "
+        message=f"GET /apps/{app.id}: the access token is wrong or expired, or is "
         f"not allowed this call (HTTP 401).{said(sandbox, f'/apps/{app.id}')}",
     )
 

@@ -1,0 +1,326 @@
+"""Every fault of the sandbox, in every mode: the wait survives it and ends right.
+
+Each fault strikes a wait that is under way: the first look is answered, the next ones meet it. The
+results are the tables in ``docs/faults.md``; ``WRITE_DOCS=1`` writes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_daocloud.operators.daocloud import DaoCloudAppActionOperator
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Fault, Sandbox
+from airflow_provider_daocloud.sensors.daocloud import DaoCloudActionSensor
+from airflow_provider_daocloud.triggers.daocloud import DaoCloudBuildFlowTrigger
+from tests.waiting.modes import (
+    OPERATOR_MODES,
+    SENSOR_MODES,
+    Modes,
+    Run,
+    conn_id_of,
+    first_event,
+)
+
+DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
+# How long a name does not resolve and a server is away, and how long a stalled answer takes: more
+# than the read time-out of the connections here, as ten seconds and more are in real life.
+AWAY, STALL = 0.3, 1.0
+MESSAGE = "no such image"
+
+
+# Begins a fault, when the first look has been answered. What it returns says how often it was met.
+Strike = Callable[[Sandbox], Callable[[], int]]
+
+
+def fault(kind: Any, **rule: Any) -> Strike:
+    """Return what switches on one of the sandbox's faults, for whatever is read next."""
+
+    def strike(sandbox: Sandbox) -> Callable[[], int]:
+        rule_of_it = Fault(kind, call="GET", **rule)
+        sandbox.service.add_fault(rule_of_it)
+        return lambda: rule_of_it.met
+
+    return strike
+
+
+def hour_is_spent(sandbox: Sandbox) -> Callable[[], int]:
+    """Let others spend what remains of the token's hour, which ends soon."""
+    world = sandbox.world
+    account = world.account_for(sandbox.token)
+    assert account is not None
+    account.used = world.options.rate_limit
+    account.window_end = math.ceil(world.now() + 0.3)
+    return lambda: [served.status for served in sandbox.log].count(403)
+
+
+def name_does_not_resolve(sandbox: Sandbox) -> Callable[[], int]:
+    """Lose the connection, and then the server's name for a while."""
+    fault("drop")(sandbox)
+    return NAMES.lose(host_of(sandbox), AWAY)
+
+
+def server_is_restarted(sandbox: Sandbox) -> Callable[[], int]:
+    """Stop the server, and start it again a little later."""
+    served_before: list[int] = []
+    # Until it is down, nothing is answered any more.
+    hold = sandbox.fault("hold", call="GET", times=None)
+
+    def restart() -> None:
+        sandbox.stop()
+        sandbox.remove_fault(hold)
+        served_before.append(len(sandbox.log))
+        time.sleep(AWAY)
+        sandbox.start()
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+
+    def met() -> int:
+        thread.join()
+        return len(sandbox.log) - served_before[0]
+
+    return met
+
+
+# What strikes, and how often a wait that survives has met it at least.
+FAULTS: dict[str, tuple[Strike, int]] = {
+    "one 503": (fault("status", status=503), 1),
+    "ten 503s in a row": (fault("status", status=503, times=10), 10),
+    "a proxy's 502, in HTML": (fault("status", status=502, html=True, times=2), 2),
+    "two connections reset": (fault("reset", times=2), 2),
+    "two connections dropped": (fault("drop", times=2), 2),
+    "an answer cut half-way": (fault("cut"), 1),
+    "a stall beyond the read time-out": (fault("delay", delay=STALL), 1),
+    "HTML in a 200": (fault("html", times=2), 2),
+    "half of the JSON in a 200": (fault("truncated", times=2), 2),
+    "an empty 200": (fault("empty", times=2), 2),
+    "a list where an object is promised": (fault("list", times=2), 2),
+    "a 429 with Retry-After": (fault("too_many", retry_after=1), 1),
+    "a spent hour": (hour_is_spent, 1),
+    "a name that does not resolve": (name_does_not_resolve, 1),
+    "a restart of the server": (server_is_restarted, 1),
+}
+
+
+class Names:
+    """Resolves the sandboxes' names to this machine, except those that are lost for a while."""
+
+    def __init__(self) -> None:
+        self._lost: dict[str, float] = {}
+        self._met: list[str] = []
+        self._real = socket.getaddrinfo
+
+    def lose(self, name: str, seconds: float) -> Callable[[], int]:
+        self._lost[name] = time.monotonic() + seconds
+        before = self._met.count(name)
+
+        def met() -> int:
+            self._lost.pop(name, None)
+            return self._met.count(name) - before
+
+        return met
+
+    def getaddrinfo(self, host: Any, *more: Any, **named: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        if not name.endswith(".test"):
+            return self._real(host, *more, **named)
+        if time.monotonic() < self._lost.get(name, 0.0):
+            self._met.append(name)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return self._real("127.0.0.1", *more, **named)
+
+
+NAMES = Names()
+
+
+def host_of(sandbox: Sandbox) -> str:
+    return f"sandbox-{sandbox.port}.test"
+
+
+MODES: dict[str, dict[str, Any]] = {
+    f"{kind}, {mode}": {"task": task} | how
+    for kind, task, modes in (
+        ("operator", DaoCloudAppActionOperator, OPERATOR_MODES),
+        ("sensor", DaoCloudActionSensor, SENSOR_MODES),
+    )
+    for mode, how in modes.items()
+}
+# What one look serves, one fault hits.
+MODES["five build flows, deferred"] = {"task": DaoCloudBuildFlowTrigger}
+
+
+@pytest.fixture(scope="module")
+def modes() -> Iterator[Modes]:
+    with pytest.MonkeyPatch.context() as patch, Modes(MODES) as modes:
+        patch.setattr(socket, "getaddrinfo", NAMES.getaddrinfo)
+        for sandbox in modes.sandboxes.values():
+            connection = json.loads(sandbox.connection_json())
+            connection["host"] = f"http://{host_of(sandbox)}:{sandbox.port}"
+            connection["extra"] = {"read_timeout": STALL / 2, "allow_http": True}
+            name = f"AIRFLOW_CONN_{conn_id_of(sandbox).upper()}"
+            patch.setenv(name, json.dumps(connection))
+        yield modes
+
+
+def ending(modes: Modes, mode: str, name: str, how_it_ends: str, **arguments: Any) -> str:
+    """Return how a wait that a fault struck has ended, in a few words.
+
+    :param name: the fault.
+    :param how_it_ends: how DaoCloud ends the action or the build, once it can.
+    :param arguments: more arguments of the task.
+    """
+    begin, times = FAULTS[name]
+
+    def job(sandbox: Sandbox, how: dict[str, Any]) -> str:
+        struck: list[Callable[[], int]] = []
+        guard = threading.Lock()
+
+        def served(call: Any) -> None:
+            if call.call in ("get_action", "get_build_flow", "list_build_flows"):
+                with guard:
+                    if not struck:
+                        struck.append(begin(sandbox))
+
+        sandbox.service.on_served = served
+        how = how | arguments
+        task = how.pop("task")
+        wait = several if task is DaoCloudBuildFlowTrigger else alone
+        words = wait(sandbox, task, how, how_it_ends)
+        met = struck[0]()
+        if words == "could not find out":  # it was met, or it would not say so
+            return words
+        return words if met >= times else f"{words}, having met it {met} times"
+
+    key = (name, how_it_ends, *arguments)
+    return modes.run(key, job)[mode].result()
+
+
+def alone(sandbox: Sandbox, task: Any, how: dict[str, Any], how_it_ends: str) -> str:
+    """Run an operator or a sensor, and tell how it ended."""
+    app = sandbox.world.add_app("web")
+    message = MESSAGE if how_it_ends == "FAILED" else None
+    sandbox.world.plan(ActionPlan(polls=5, state=how_it_ends, message=message))
+    how = {"app_id": app.id, "timeout": 60.0, "max_outage": 30.0} | how
+    if task is DaoCloudActionSensor:
+        how |= {"poke_interval": 0.05}
+        how |= {"action_id": sandbox.world.operate(app.id, "restart").id}
+    else:
+        how |= {"poll_interval": 0.05, "action": "restart"}
+    done = Run(lambda: task(task_id="task", **how)).to_the_end()
+    action_id, message = next(iter(sandbox.world.actions)), str(done.error)
+    if done.kind == "success" and how_it_ends == "SUCCESS":
+        right = done.result["state"] == "SUCCESS" and done.result["action_id"] == action_id
+        return "ends right" if right else f"a wrong result: {done.result}"
+    if done.kind == "DaoCloudActionFailedError" and how_it_ends == "FAILED":
+        return "ends right" if f"DaoCloud says: {MESSAGE}" in message else message
+    if done.kind == "CouldNotFindOutError":
+        return "could not find out" if action_id in message else f"no action id: {message}"
+    return f"{done.kind}: {message}"
+
+
+def several(sandbox: Sandbox, trigger: Any, how: dict[str, Any], how_it_ends: str) -> str:
+    """Run the triggers of five build flows in one event loop, and tell how they ended."""
+    status = {"SUCCESS": "Success", "FAILED": "Failure"}[how_it_ends]
+    flows = [sandbox.world.add_build_flow(f"flow-{n}", status="Failure") for n in range(5)]
+    for flow in flows:
+        sandbox.world.start_build(flow.id, BuildPlan(polls=5, outcome=status))
+    path = f"{trigger.__module__}.{trigger.__qualname__}"
+    how = {"poll_interval": 0.05, "timeout": 60.0, "max_outage": 30.0} | how
+
+    async def events() -> list[Any]:
+        return await asyncio.gather(
+            *(first_event(path, how | {"build_flow_id": flow.id}, alone=False) for flow in flows)
+        )
+
+    found = set()
+    for flow, event in zip(flows, asyncio.run(events()), strict=True):
+        payload = event.payload
+        result = payload["result"] or {}
+        if (payload["outcome"], result.get("status")) == (
+            "succeeded" if how_it_ends == "SUCCESS" else "failed",
+            status,
+        ):
+            found.add("ends right" if result["id"] == flow.id else f"a wrong result: {result}")
+        elif payload["outcome"] == "unknown" and flow.id in payload["message"]:
+            found.add("could not find out")
+        else:
+            found.add(f"{payload['outcome']}: {payload['message']}")
+    return ", ".join(sorted(found))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_wait_survives_and_ends_right(modes: Modes, name: str, mode: str) -> None:
+    assert survival(modes, mode, name) == "ends right"
+
+
+# Where DaoCloud says when to come back it is well: that is no outage.
+NO_OUTAGE = ("a 429 with Retry-After", "a spent hour")
+OUTAGES = [name for name in FAULTS if name not in NO_OUTAGE]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", OUTAGES)
+def test_with_no_outage_allowed_the_first_fault_ends_it_as_could_not_find_out(
+    modes: Modes, name: str, mode: str
+) -> None:
+    assert ending(modes, mode, name, "SUCCESS", max_outage=0) == "could not find out"
+
+
+def survival(modes: Modes, mode: str, name: str) -> str:
+    """Return how waits for a success and for a failure ended that a fault struck."""
+    more = {"max_outage": 0} if name in NO_OUTAGE else {}
+    ends = {ending(modes, mode, name, how_it_ends, **more) for how_it_ends in ("SUCCESS", "FAILED")}
+    return "; ".join(sorted(ends))
+
+
+def test_the_tables_in_the_docs_are_those_of_this_run(modes: Modes) -> None:
+    text = document(modes)
+    if os.environ.get("WRITE_DOCS"):
+        DOCS.parent.mkdir(exist_ok=True)
+        DOCS.write_text(text)
+    assert DOCS.read_text() == text
+
+
+def document(modes: Modes) -> str:
+    """Return ``docs/faults.md``."""
+    noted = ", ".join(NO_OUTAGE)
+    return f"""\
+# Faults that a wait survives
+
+Made by `WRITE_DOCS=1 pytest tests/waiting/test_faults.py`, from what the run gave. A test holds
+that this is what it gives.
+
+Each fault strikes a wait that is under way, against the sandbox, over a real socket: the first look
+is answered, the next ones meet the fault. *Ends right* means that the task ended as DaoCloud says:
+in a first run with success and the whole result, in a second one with a failure and DaoCloud's own
+message. Times are scaled down: a stall takes twice the read time-out, the hour ends after a second,
+the name and the server are away for {AWAY} s.
+
+{table(list(FAULTS), lambda name, mode: survival(modes, mode, name))}
+
+## With `max_outage=0`
+
+For those who want to know of the first fault at once. *Could not find out* is not *failed*: the
+error has the action's id and the last fault. Where DaoCloud says when to come back ({noted}),
+it is well, and that is no outage: those two rows above were run with `max_outage=0`.
+
+{table(OUTAGES, lambda name, mode: ending(modes, mode, name, "SUCCESS", max_outage=0))}
+"""
+
+
+def table(names: list[str], cell: Callable[[str, str], str]) -> str:
+    rows = [["fault", *MODES], *([name, *(cell(name, mode) for mode in MODES)] for name in names)]
+    rows.insert(1, ["---"] * (len(MODES) + 1))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
