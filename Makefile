@@ -123,3 +123,7 @@ bench-imports: $(BENCH)/.ready ## What the import costs, beside other providers
 bench-constraints: $(UV) ## Bring the pins of the peers up to date with what is released
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 		--output-file constraints/benchmarks.txt pyproject.toml constraints/benchmarks.in
+
+.PHONY: simulate
+simulate: .venv/airflow-3.3/.ready ## An hour of waiting under the limit of calls, simulated: docs/simulated-hour.md
+	$(PY) -m benchmarks.simulated_hour --docs

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import json
 import selectors
 import statistics
 from collections import Counter
@@ -89,7 +91,7 @@ class WorldClient:
         """Send a call once, and return what it promises."""
         await asyncio.sleep(LATENCY / 2)
         headers = {"authorization": f"token {TOKEN}", "content-type": "application/json"}
-        body = b"" if call.body is None else protocol.json.dumps(dict(call.body)).encode()
+        body = b"" if call.body is None else json.dumps(dict(call.body)).encode()
         made = handle(self._world, Request(call.method, f"/v1{call.path}", headers, body))
         self._calls[f"{self._who}: {call.name}"] += 1
         await asyncio.sleep(LATENCY / 2)
@@ -142,7 +144,8 @@ class Hour:
         self.world = World(clock=clock, seed=1, options=options)
         self.world.add_account(TOKEN)
         apps = [self.world.add_app(f"app-{n}") for n in range(self.actions // self.per_app + 1)]
-        self.poller = Poller(WorldClient(self.world, "poller", self.calls), clock=clock)  # type: ignore[arg-type]
+        client: Any = WorldClient(self.world, "poller", self.calls)
+        self.poller = Poller(client, clock=clock)
         other = asyncio.create_task(self._other())
         async with asyncio.TaskGroup() as group:
             for n in range(self.actions):
@@ -172,10 +175,8 @@ class Hour:
         client = WorldClient(self.world, "second consumer", self.calls)
         while self.others:
             await asyncio.sleep(3600.0 / self.others)
-            try:
+            with contextlib.suppress(RateLimitedError):
                 await client.send(protocol.list_build_flows())
-            except RateLimitedError:
-                pass
 
     def row(self, name: str) -> str:
         """Return the hour as a row of a table."""
@@ -188,7 +189,8 @@ class Hour:
         }
         return (
             f"| {name} | {self.outcomes['succeeded']}/{self.actions} | {refused} "
-            f"| {statistics.median(self.delays):.1f} | {quantiles[94]:.1f} | {max(self.delays):.1f} "
+            f"| {statistics.median(self.delays):.1f} | {quantiles[94]:.1f} "
+            f"| {max(self.delays):.1f} "
             f"| {polls.get('get_action', 0)} | {polls.get('list_apps', 0)} "
             f"| {sum(self.calls.values()) - refused} |"
         )
