@@ -19,6 +19,8 @@ from airflow_provider_daocloud.operators.daocloud import (
 from airflow_provider_daocloud.sensors.daocloud import DaoCloudBuildFlowSensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_daocloud.sandbox import Sandbox
 
 README = Path(__file__).parent.parent.joinpath("README.md").read_text()
@@ -51,7 +53,7 @@ def test_the_test_of_the_readme_passes(daocloud_sandbox: Sandbox) -> None:
     names["test_my_release"](daocloud_sandbox)
 
 
-BAD_INPUT = {
+BAD_INPUT: dict[str, Callable[[], object]] = {
     "poll_interval=-1": lambda: DaoCloudRedeployOperator(
         task_id="t", app_id="a", release_name="v1", poll_interval=-1
     ),
