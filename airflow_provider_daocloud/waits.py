@@ -153,7 +153,7 @@ class BuildFlowWait:
             had no package yet, and any is new.
         :raises InputError: an argument is unusable.
         """
-        if new_build and not_package_id in (None, "None"):
+        if not_package_id == "None" or (new_build and not_package_id is None):
             not_package_id = ""
         if not_package_id:
             protocol.checked("not_package_id", not_package_id)
@@ -373,6 +373,10 @@ class Tracker:
         if self.last_error is not None and self.last_error.retry_at is not None:
             jitter = random.random()  # noqa: S311 - jitter is no secret
             pause = max(pause, self.last_error.retry_at - now + 0.5 + jitter)
+        if "outage_since" in self.memory:
+            # However long the server asks for: a last look when the outage's budget is spent.
+            left = self.memory["outage_since"] + self.max_outage - now
+            pause = min(pause, max(left, FIRST_INTERVAL))
         return pause
 
 

@@ -204,8 +204,8 @@ def test_new_build(story: str) -> None:
 
 def test_new_build_of_a_flow_that_had_none() -> None:
     """Where there was no package before, any package is a new one."""
-    for none in ("", "None"):
-        wait = BuildFlowWait.of(FLOW_ID, not_package_id=none)
+    for none in ("", "None", None):
+        wait = BuildFlowWait.of(FLOW_ID, not_package_id=none, new_build=True)
         assert wait.judge(flow("Success", None), {}).verdict == "ongoing"
         assert wait.judge(flow("Success", NEW), {}).verdict == "succeeded"
         assert wait.judge(flow("Failure", None), {}).verdict == "ongoing"
@@ -421,7 +421,7 @@ def test_pause_that_the_server_asked_for(retry_in: float) -> None:
 @pytest.mark.parametrize("retry_in", [0.0, -100.0, 5.0])
 def test_pause_is_not_shortened_by_the_server(retry_in: float) -> None:
     """A server that says *at once* is not asked more often than one that says nothing."""
-    tracked = tracker()
+    tracked = tracker(max_outage=7200.0)
     tracked.missed(errors.ServerFaultError("GET /x", "failed.", retry_at=NOW + retry_in), NOW)
     cadence = Cadence(60.0)
     assert all(tracked.pause(NOW + 600, cadence) >= 0.9 * 60 for _ in range(50))

@@ -163,6 +163,9 @@ class Waiter(Job):
         except CallError as e:
             if self.outcome is None:
                 self.miss(e, poller.clock())
+        except Exception as e:
+            # A fault of our own must end this wait alone, and not the poller with all the others.
+            self.end(Outcome("unknown", None, f"{self.tracker.wait}: a look broke: {e!r}"))
         else:
             if self.outcome is None:
                 self.take(seen, poller.clock())
@@ -225,9 +228,10 @@ class Poller:
             task, self._task = self._task, None
             task.cancel()
             await asyncio.wait([task])
-            await self.client.close()
+            if not self._waiters:  # none has come meanwhile
+                await self.client.close()
             if self.metrics:
-                self.metrics.gauge("waiters", 0)
+                self.metrics.gauge("waiters", len(self))
 
     async def ask(self, call: protocol.Call[T]) -> T:
         """Send a call, and learn from it how fast to ask."""
@@ -312,6 +316,8 @@ class _Flows(Job):
     async def look(self) -> None:
         self._looked_at, self._due = self._poller.clock(), float("inf")
         ids = {flow_id for waiter in self._open() if (flow_id := _flow_id(waiter))}
+        if not ids:
+            return
         try:
             if len(ids) == 1:
                 self._take_one(await self._poller.ask(protocol.get_build_flow(ids.pop())))
@@ -333,9 +339,9 @@ class _Flows(Job):
 
     def _take_list(self, items: Iterable[Mapping[str, Any]]) -> None:
         now = self._poller.clock()
-        by_id = {item.get("id"): item for item in items}
+        by_id = {str(item.get("id")): item for item in items}
         for waiter in self._open():
-            item = by_id.get(_flow_id(waiter))
+            item = by_id.get(str(_flow_id(waiter)))
             if item is None:
                 # Its own call says whether it is unknown, or only not in the list.
                 self._poller.queue.at(waiter, now)
@@ -541,9 +547,7 @@ class _Hints(Job):
         awaited, changed = self._awaited, set()
         entries: dict[str, Mapping[str, Any]] = {}
         for item in items:
-            app_id = item.get("id")
-            if not isinstance(app_id, str):
-                continue
+            app_id = str(item.get("id"))
             entries[app_id] = item
             if not first and item != self._entries.get(app_id):
                 changed.add(app_id)
