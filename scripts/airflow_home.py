@@ -7,6 +7,7 @@ form is kept in the environment.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ def settings(home: Path, dags_folder: Path) -> dict[str, str]:
     """
     return {
         "AIRFLOW_HOME": str(home),
+        # Its processes must share one, and before 3.3 `dag.test()` needs one too.
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(32),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",

@@ -6,10 +6,14 @@ database when a test first asks for it.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
+import time
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +35,28 @@ os.environ |= homes.settings(_HOME, _HOME / "dags")
 def airflow_home() -> Path:
     """Return the session's AIRFLOW_HOME, with a migrated database and an empty ``dags`` folder."""
     homes.make_database(_HOME)
+    if version("apache-airflow").startswith(("3.0.", "3.1.", "3.2.")):
+        _let_dag_test_wait_for_its_api()
     return _HOME
+
+
+def _let_dag_test_wait_for_its_api() -> None:
+    """Before 3.3, ``dag.test()`` asks its in-process API although that may not be up yet."""
+    from airflow.sdk.execution_time import supervisor
+
+    make = supervisor.in_process_api_server
+
+    @functools.cache
+    def make_and_wait() -> Any:
+        api = make()
+        assert api.transport is not None
+        end = time.monotonic() + 60
+        while not hasattr(api.app.state, "svcs_registry"):
+            assert time.monotonic() < end, "Airflow's in-process API did not come up"
+            time.sleep(0.01)
+        return api
+
+    supervisor.in_process_api_server = make_and_wait
 
 
 def pytest_unconfigure() -> None:
