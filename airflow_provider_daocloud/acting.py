@@ -256,7 +256,10 @@ class Act:
             return None
         if self.on_ambiguous == "fail":
             raise self._unknown(why, before, None)
-        app, changed = self._watch(before)
+        try:
+            app, changed = self._watch(before)
+        except CallError as e:
+            raise self._unknown(f"{why} The app cannot be read: {e}", before, None) from e
         now = self._before(app)
         evidence = {"before": asdict(before), "now": asdict(now)}
         dates = (before.last_operated_at, now.last_operated_at)
@@ -270,7 +273,7 @@ class Act:
         if self.on_ambiguous == "adopt":
             ours = moved and rested and app.state is REACHED.get(self.call.name)
         else:
-            ours = moved and rested and self._shows_wish(app) and not self._showed_wish(before)
+            ours = changed and rested and self._shows_wish(app) and not self._showed_wish(before)
         if not ours or self.needs_id:
             raise self._unknown(why, before, now)
         self.log("%s. It arrived, as the app shows: %s", why, evidence)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
@@ -179,7 +179,7 @@ class DaoCloudActOperator(BaseOperator):
             app_id=self.app_id,
             journal=journal,
             wish=_wish(context),
-            send=self.hook.send,
+            send=partial(self.hook.send, patience=self.max_outage),
             log=self.log.info,
             on_ambiguous=self.on_ambiguous,
             if_busy=self.if_busy,
