@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import certifi
+import psutil  # type: ignore[import-untyped]
 import trustme
 
 from benchmarks import machine, page
@@ -89,6 +91,25 @@ class Child:
             self._process.wait()
 
 
+class Others:
+    """How much of the machine other processes use meanwhile: they disturb the figures."""
+
+    def __init__(self) -> None:
+        self._began, self._before = time.monotonic(), self._busy()
+
+    def share(self, ours: float) -> float:
+        """Return the part of all cores that others have used since.
+
+        :param ours: the CPU seconds that were ours.
+        """
+        passed = (time.monotonic() - self._began) * (os.cpu_count() or 1)
+        return float(max(0.0, self._busy() - self._before - ours) / passed)
+
+    def _busy(self) -> float:
+        times = psutil.cpu_times()
+        return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
+
+
 class Bench:
     """One run of the benchmark.
 
@@ -142,12 +163,14 @@ class Bench:
                     hints=CONTESTANTS[name].hints,
                 )
                 run.say(**server.hear(30))
+            others = Others()
             results = []
             for name, (server, run) in zip(names, pairs, strict=True):
                 seen = run.hear(self._seconds + self._spread + PATIENCE)
                 server.say(do="report")
                 results.append(figures(name, waiters, seen, server.hear(30)))
-            return results
+            share = others.share(sum(r["cpu"] + r["server_cpu"] for r in results))
+            return [r | {"others": share} for r in results]
         finally:
             for child in reversed(children):
                 child.end()
@@ -324,7 +347,12 @@ def main() -> None:
         bench = Bench(Path(folder), args.seconds, args.spread)
         for waiters in args.waiters:
             results += measure_all(bench, args.only, waiters)
-    shown = "\n\n".join([table(results), ratios(results), machine.described()])
+    busiest = max(r["others"] for r in results)
+    about = (
+        f"{machine.described()} While a contestant ran, other processes used at most "
+        f"{busiest:.0%} of the machine."
+    )
+    shown = "\n\n".join([table(results), ratios(results), about])
     print(shown)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     report = {
