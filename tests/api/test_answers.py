@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -437,8 +438,6 @@ def test_reset_without_a_date() -> None:
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
 def test_dates_do_not_depend_on_our_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Date that names no zone is UTC, wherever this machine stands."""
-    import time
-
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:

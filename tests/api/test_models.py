@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -218,6 +219,17 @@ def test_unknown_word_stays_readable() -> None:
 def test_dates(text: object, moment: datetime | None) -> None:
     """Dates become UTC; one without a zone is UTC already; what is no date is None."""
     assert parse_date(text) == moment
+
+
+def test_dates_do_not_depend_on_our_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date without a zone is UTC wherever this machine stands."""
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        assert parse_date("2015-12-14T10:16:23") == datetime(2015, 12, 14, 10, 16, 23, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

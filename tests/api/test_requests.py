@@ -98,6 +98,14 @@ def test_what_names_nothing(field: str, build: Any, value: object) -> None:
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("value", ["{{x}}", "{%x%}", "v{{ds}}"])
+def test_templates_that_were_not_rendered(value: str) -> None:
+    """A template that arrives as it was written is told from an id."""
+    for field, build in PARAMETERS:
+        with pytest.raises(InputError, match=rf"^{field}: .* a template that was not rendered"):
+            build(value)
+
+
 @pytest.mark.parametrize("value", PATHS)
 @pytest.mark.parametrize(
     ("field", "build"), [pair for pair in PARAMETERS if pair[0] != "release_name"]
