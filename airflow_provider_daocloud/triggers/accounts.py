@@ -54,7 +54,7 @@ class Accounts:
     def poller(self, endpoint: Endpoint) -> Poller:
         """Return the poller that serves all waits at an endpoint."""
         poller = self._pollers.get(endpoint)
-        if poller is None:
+        if not poller:  # one that serves nobody is about to close its connections
             client = AsyncDaoCloudClient(endpoint, connections=LANES)
             poller = self._pollers[endpoint] = Poller(client, metrics=metrics)
         return poller

@@ -20,7 +20,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api.endpoint import Endpoint
-from airflow_provider_daocloud.api.errors import DaoCloudError
+from airflow_provider_daocloud.api.errors import DaoCloudError, UnreachableError
 from airflow_provider_daocloud.deferral import TimeLimit
 from airflow_provider_daocloud.triggers.accounts import FRESH, Accounts, accounts
 from airflow_provider_daocloud.triggers.poller import Poller, Waiter
@@ -171,7 +171,7 @@ class _Watch:
     async def until_over(self) -> waits.Outcome:
         waiter = self._waiter
         await self._join(max_age=FRESH)
-        check_at = time.time() + FRESH
+        check_at = self._check_at()
         while waiter.outcome is None:
             await self._news(min(check_at, self._log.due(waiter.tracker)))
             waiter.news.clear()
@@ -179,8 +179,8 @@ class _Watch:
             if waiter.unauthorized is not None:
                 await self._renew(waiter.unauthorized)
             elif now >= check_at:
-                check_at = now + FRESH
                 await self._join(max_age=FRESH / 2)
+                check_at = self._check_at()
             if waiter.outcome is None and now >= waiter.deadline + LAST_LOOK:
                 waiter.end(waits.Outcome.of_error(waiter.tracker.timed_out(waiter.timeout)))
             self._log.look(waiter.tracker, now)
@@ -201,14 +201,28 @@ class _Watch:
         except TimeoutError:
             pass
 
+    def _check_at(self) -> float:
+        """Return when to look the connection up again: it may have been edited."""
+        now = time.time()
+        if self._poller is None:  # it could not be looked up yet
+            return now + self._waiter.tracker.pause(now, self._waiter.cadence)
+        return now + FRESH
+
     async def _join(self, max_age: float) -> None:
         """Be served by the poller of the connection, as the connection is now."""
         try:
             endpoint = await self._accounts.endpoint(self._conn_id, max_age=max_age)
-        except (DaoCloudError, AirflowNotFoundException) as e:
-            if self._endpoint is None:
+        except Exception as e:
+            if self._endpoint is not None:
+                return  # whatever an edit or an outage broke: go on with what worked
+            if isinstance(e, (DaoCloudError, AirflowNotFoundException)):
                 self._waiter.end(waits.Outcome("fatal", None, str(e)))
-            return  # an edit that broke the connection: go on with what worked
+                return
+            # An outage of Airflow's own, or of its secrets backend. Its text may hold a secret.
+            problem = f"cannot be looked up ({type(e).__name__})."
+            error = UnreachableError(f"connection {self._conn_id!r}", problem)
+            self._waiter.miss(error, time.time())
+            return
         if endpoint == self._endpoint and self._poller is not None:
             return
         await self.leave()

@@ -120,8 +120,11 @@ class Waiter(Job):
             self.news.set()
         return self.check_time(now)
 
-    def miss(self, error: CallError, now: float) -> None:
+    def miss(self, error: DaoCloudError, now: float) -> None:
         """Take a look that failed."""
+        if not isinstance(error, CallError):
+            # Nothing was sent: the CA bundle or a proxy of the connection cannot be used.
+            return self.end(Outcome.of_error(error))
         if isinstance(error, AuthenticationError):
             # Not final yet: the token may have been rotated. Whoever waits looks that up.
             self.unauthorized = error
@@ -160,7 +163,7 @@ class Waiter(Job):
         self.looking, self.looked_at = True, poller.clock()
         try:
             seen = await poller.ask(self.tracker.wait.call())
-        except CallError as e:
+        except DaoCloudError as e:
             if self.outcome is None:
                 self.miss(e, poller.clock())
         except Exception as e:
@@ -325,7 +328,7 @@ class _Flows(Job):
                 items = await self._poller.ask(protocol.unparsed(protocol.list_build_flows()))
                 self._take_list(items)
             self._failed = False
-        except CallError as e:
+        except DaoCloudError as e:
             self._failed = True
             now = self._poller.clock()
             for waiter in self._open():
@@ -531,7 +534,7 @@ class _Hints(Job):
     async def look(self) -> None:
         try:
             items = await self._poller.ask(protocol.unparsed(protocol.list_apps()))
-        except CallError:
+        except DaoCloudError:
             pass  # a hint that stays away: the actions themselves are asked anyway
         else:
             self._compare(items)

@@ -46,6 +46,7 @@ SENSOR_MODES: dict[str, dict[str, Any]] = {
 OPERATOR_MODES: dict[str, dict[str, Any]] = {
     "blocking": {"deferrable": False},
     "deferred": {"deferrable": True},
+    "ended from the trigger": {"deferrable": True, "end_from_trigger": True},
 }
 
 

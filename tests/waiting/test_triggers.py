@@ -1,0 +1,554 @@
+"""Triggers that share a poller: what each has to itself, and what is left when all are done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped, unused-ignore]
+import pytest
+
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
+from airflow_provider_daocloud.triggers.accounts import accounts
+from airflow_provider_daocloud.triggers.daocloud import (
+    DaoCloudActionTrigger,
+    DaoCloudBuildFlowTrigger,
+)
+from tests.waiting.modes import trigger_of
+
+pytestmark = pytest.mark.timeout(60)
+
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+
+class Lines:
+    """A log that keeps its lines, each with whose context it was written in."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def info(self, text: str, *arguments: Any) -> None:
+        self.lines.append((WHO.get(), text % arguments))
+
+    warning = info
+
+
+def action(sandbox: Sandbox, plan: ActionPlan | None = None, **more: Any) -> Any:
+    """Return a trigger that waits for a new action on a new app."""
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(plan or ActionPlan(polls=2))
+    started = sandbox.world.operate(app.id, "restart")
+    more = {"poll_interval": 0.05, "timeout": 30.0} | more
+    return DaoCloudActionTrigger(app_id=app.id, action_id=started.id, **more)
+
+
+def flow(sandbox: Sandbox, plan: BuildPlan | None = None, **more: Any) -> Any:
+    """Return a trigger that waits for a new build of a new flow."""
+    made = sandbox.world.add_build_flow("web", status="Failure")
+    sandbox.world.start_build(made.id, plan or BuildPlan(polls=2))
+    more = {"poll_interval": 0.05, "timeout": 30.0} | more
+    return DaoCloudBuildFlowTrigger(build_flow_id=made.id, **more)
+
+
+async def outcome(trigger: Any) -> dict[str, Any]:
+    """Run a trigger and return the payload of its one event."""
+    events = [event.payload async for event in trigger.run()]
+    assert len(events) == 1
+    return events[0]
+
+
+def outcomes(*triggers: Any) -> list[str]:
+    """Run triggers in one event loop; return how each ended."""
+
+    async def all_of_them() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(outcome(trigger) for trigger in triggers))
+
+    return [ended["outcome"] for ended in asyncio.run(all_of_them())]
+
+
+async def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+def open_connections(sandbox: Sandbox) -> int:
+    """Return how many connections this process has to the sandbox."""
+    process = psutil.Process()
+    found = getattr(process, "net_connections", None) or process.connections
+    return sum(
+        c.status == psutil.CONN_ESTABLISHED and bool(c.raddr) and c.raddr.port == sandbox.port
+        for c in found("tcp")
+    )
+
+
+# --- one poller for all ---------------------------------------------------------------------------
+
+
+def test_waits_of_two_connections_with_the_same_account_share_a_poller(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ANOTHER_NAME", sandbox.connection_json({"read_timeout": 0.5}))
+    triggers = [
+        flow(sandbox, daocloud_conn_id=conn_id)
+        for conn_id in ("daocloud_default", "another_name", "daocloud_default")
+    ]
+
+    async def pollers() -> tuple[int, int]:
+        tasks = [asyncio.create_task(outcome(trigger)) for trigger in triggers]
+        found = accounts()
+        await until(lambda: sum(map(len, found._pollers.values())) == 3)
+        count = len(found._pollers)
+        ended = await asyncio.gather(*tasks)
+        assert {event["outcome"] for event in ended} == {"succeeded"}
+        return count, len(found._pollers)
+
+    assert asyncio.run(pollers()) == (1, 0)
+    # One call of the list serves them all: far fewer than one for each wait and look.
+    assert sandbox.counts["get_build_flow"] == 0
+    assert 1 <= sandbox.counts["list_build_flows"] <= 5
+
+
+def test_waits_of_two_accounts_do_not_share(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.world.add_account("another-token", "another")
+    connection = json.loads(sandbox.connection_json()) | {"password": "another-token"}
+    monkeypatch.setenv("AIRFLOW_CONN_ANOTHER", json.dumps(connection))
+    ended = outcomes(flow(sandbox), flow(sandbox, daocloud_conn_id="another"))
+    assert ended == ["succeeded", "succeeded"]
+    assert all(sandbox.counts_by_account[name]["get_build_flow"] for name in ("main", "another"))
+
+
+def test_the_last_wait_leaves_no_task_and_no_connection_behind(sandbox: Sandbox) -> None:
+    triggers = [flow(sandbox, BuildPlan(by_hand=True)) for _ in range(5)]
+    triggers += [action(sandbox, ActionPlan(by_hand=True)) for _ in range(5)]
+
+    async def leave() -> None:
+        tasks = [asyncio.create_task(outcome(trigger)) for trigger in triggers]
+        await until(lambda: sandbox.counts["list_build_flows"] and sandbox.counts["get_action"])
+        assert open_connections(sandbox) in (1, 2)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert not accounts()._pollers
+        assert not accounts()._resolved
+        await until(lambda: open_connections(sandbox) == 0)
+
+    asyncio.run(leave())
+    # With one keep-alive connection, or two while a second call is under way.
+    assert sandbox.connections <= 2
+
+
+@pytest.mark.parametrize("make", [action, flow])
+def test_a_wait_that_is_cancelled_fails_or_times_out_does_not_disturb_others(
+    sandbox: Sandbox, make: Callable[..., Any]
+) -> None:
+    by_hand = ActionPlan(by_hand=True) if make is action else BuildPlan(by_hand=True)
+    fails = ActionPlan(state="FAILED", polls=1) if make is action else BuildPlan(outcome="Error")
+
+    async def run() -> list[str]:
+        cancelled = [asyncio.create_task(outcome(make(sandbox, by_hand))) for _ in range(2)]
+        others = [
+            make(sandbox, fails),
+            make(sandbox, by_hand, timeout=0.3),
+            make(sandbox, type(by_hand)(polls=12)),
+        ]
+        running = [asyncio.create_task(outcome(trigger)) for trigger in others]
+        await until(lambda: sum(sandbox.counts.values()) > 2)
+        for task in cancelled:
+            task.cancel()
+        return [event["outcome"] for event in await asyncio.gather(*running)]
+
+    sandbox.set_options(pending_seconds=0, build_seconds=0.1)
+    assert asyncio.run(run()) == ["failed", "timeout", "succeeded"]
+
+
+def test_a_wait_that_comes_while_the_last_one_leaves_is_served(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing the connections takes a moment, in which the next wait can begin."""
+    closing = asyncio.Event()
+    close = httpx.AsyncClient.aclose
+
+    async def slowly(self: httpx.AsyncClient) -> None:
+        await close(self)
+        closing.set()
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(httpx.AsyncClient, "aclose", slowly)
+
+    async def run() -> tuple[Any, Any]:
+        first = asyncio.create_task(outcome(action(sandbox)))
+        await closing.wait()
+        # No fault is allowed: it must not even see one.
+        second = await outcome(action(sandbox, ActionPlan(polls=6), max_outage=0))
+        return await first, second
+
+    ended = asyncio.run(run())
+    assert [event["outcome"] for event in ended] == ["succeeded", "succeeded"]
+
+
+def test_a_trigger_that_is_started_again_goes_on_with_the_same_wait(sandbox: Sandbox) -> None:
+    """As after the death of a triggerer: the same arguments, in another process."""
+    trigger = action(sandbox, ActionPlan(by_hand=True), started=time.time(), timeout=0.5)
+    path, kwargs = trigger.serialize()
+
+    async def killed() -> None:
+        task = asyncio.create_task(outcome(trigger))
+        await until(lambda: sandbox.counts["get_action"])
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(killed())
+    again = trigger_of(path, json.loads(json.dumps(kwargs)))
+    (ended,) = outcomes(again)
+    assert ended == "timeout"
+    # Its time runs from its own start, not from that of the second process.
+    assert again.serialize() == (path, kwargs)
+
+
+# --- what the list may contain --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [{}],
+        [{"id": None, "status": "Success"}],
+        [{"id": ["x"]}],
+        [{"id": {}}],
+        [{"id": 7, "status": []}],
+    ],
+    ids=str,
+)
+def test_an_odd_entry_of_another_flow_disturbs_nobody(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, items: list[Any]
+) -> None:
+    with_odd_entries(monkeypatch, "build_flows", items)
+    assert outcomes(flow(sandbox), flow(sandbox)) == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    "items", [[{}], [{"id": ["x"]}], [{"id": {}, "state": []}], [{"id": "x", "state": {}}]], ids=str
+)
+def test_an_odd_entry_of_another_app_disturbs_nobody(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, items: list[Any]
+) -> None:
+    with_odd_entries(monkeypatch, "app", items)
+    ended = outcomes(*(action(sandbox, ActionPlan(seconds=0.3)) for _ in range(6)))
+    assert ended == ["succeeded"] * 6
+    assert sandbox.counts["list_apps"]
+
+
+def with_odd_entries(monkeypatch: pytest.MonkeyPatch, key: str, items: list[Any]) -> None:
+    """Put odd entries before those that a list has."""
+    interpret = protocol.interpret
+
+    def odd(call: Any, answer: Any, **more: Any) -> Any:
+        data = json.loads(answer.body)
+        if key in data:
+            data[key] = items + data[key]
+            answer = type(answer)(answer.status, answer.headers, json.dumps(data).encode())
+        return interpret(call, answer, **more)
+
+    monkeypatch.setattr(f"{AsyncDaoCloudClient.__module__}.interpret", odd)
+
+
+def test_a_flow_that_the_list_lacks_is_asked_for_by_itself(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triggers = [flow(sandbox), flow(sandbox), flow(sandbox)]
+    lacking = triggers[0].build_flow_id
+    interpret = protocol.interpret
+
+    def without_it(call: Any, answer: Any, **more: Any) -> Any:
+        data = json.loads(answer.body)
+        if "build_flows" in data:
+            data["build_flows"] = [f for f in data["build_flows"] if f["id"] != lacking]
+            answer = type(answer)(answer.status, answer.headers, json.dumps(data).encode())
+        return interpret(call, answer, **more)
+
+    monkeypatch.setattr(f"{AsyncDaoCloudClient.__module__}.interpret", without_it)
+    assert outcomes(*triggers) == ["succeeded"] * 3
+
+
+def test_an_unknown_flow_among_others_fails_alone(sandbox: Sandbox) -> None:
+    unknown = DaoCloudBuildFlowTrigger(build_flow_id="nothing", poll_interval=0.05)
+    assert outcomes(flow(sandbox), unknown, flow(sandbox)) == ["succeeded", "fatal", "succeeded"]
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+def rotate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Make the token of the connection invalid, and put another one into the connection."""
+    sandbox.world.add_account("a-new-token", "new")
+    connection = json.loads(sandbox.connection_json()) | {"password": token}
+    monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", json.dumps(connection))
+    sandbox.world.revoke("main")
+
+
+async def after_a_look(sandbox: Sandbox, triggers: list[Any], step: Callable[[], None]) -> Any:
+    """Run triggers; when they look, and some time has passed, do something."""
+    tasks = [asyncio.create_task(outcome(trigger)) for trigger in triggers]
+    await until(lambda: sum(sandbox.counts.values()))
+    # A connection that was resolved within the last second is taken to be current.
+    await asyncio.sleep(1.1)
+    step()
+    return await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("make", [action, flow])
+def test_after_a_401_the_connection_is_resolved_once_more(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
+) -> None:
+    """A token that was rotated, in the service and in the Connection, stops no wait."""
+    resolved = count_look_ups(monkeypatch)
+    by_hand = ActionPlan(by_hand=True) if make is action else BuildPlan(by_hand=True)
+    triggers = [make(sandbox, by_hand) for _ in range(3)]
+
+    def step() -> None:
+        rotate(sandbox, monkeypatch, "a-new-token")
+        for started in list(sandbox.world.actions):
+            sandbox.world.finish_action(started)
+        for made in list(sandbox.world.build_flows):
+            sandbox.world.finish_build(made)
+
+    ended = asyncio.run(after_a_look(sandbox, triggers, step))
+    assert [event["outcome"] for event in ended] == ["succeeded"] * 3
+    # Once for all waits at first, and once more for all of them.
+    assert resolved == ["daocloud_default"] * 2
+
+
+@pytest.mark.parametrize("make", [action, flow])
+def test_after_a_401_with_the_same_token_it_fails_at_once(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
+) -> None:
+    by_hand = ActionPlan(by_hand=True) if make is action else BuildPlan(by_hand=True)
+    triggers = [make(sandbox, by_hand) for _ in range(3)]
+
+    def step() -> None:
+        rotate(sandbox, monkeypatch, sandbox.token)
+
+    ended = asyncio.run(after_a_look(sandbox, triggers, step))
+    assert [event["outcome"] for event in ended] == ["fatal"] * 3
+    assert all("HTTP 401" in event["message"] for event in ended)
+
+
+def count_look_ups(monkeypatch: pytest.MonkeyPatch, *failing: Exception) -> list[str]:
+    """Return a list of the connections that are looked up; the first look-ups fail so."""
+    from airflow.providers.common.compat import connection
+
+    look_up = connection.get_async_connection
+    resolved: list[str] = []
+    failures = list(failing)
+
+    async def counted(conn_id: str) -> Any:
+        resolved.append(conn_id)
+        if failures:
+            raise failures.pop(0)
+        return await look_up(conn_id)
+
+    monkeypatch.setattr(connection, "get_async_connection", counted)
+    return resolved
+
+
+def test_a_connection_that_cannot_be_looked_up_for_a_while_is_an_outage(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secrets backend, or Airflow's API server, has its outages too."""
+    resolved = count_look_ups(monkeypatch, OSError("secret-in-here"), OSError("again"))
+    assert outcomes(action(sandbox)) == ["succeeded"]
+    assert len(resolved) == 3
+
+
+def test_a_connection_that_cannot_be_looked_up_for_too_long(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_look_ups(monkeypatch, *(OSError("secret-in-here") for _ in range(100)))
+    trigger = action(sandbox, max_outage=0.2)
+    ended = asyncio.run(outcome(trigger))
+    assert ended["outcome"] == "unknown"
+    assert trigger.action_id in ended["message"]
+    assert "OSError" in ended["message"]
+    assert "secret-in-here" not in ended["message"]
+    assert not sandbox.counts
+
+
+def test_a_look_up_that_fails_later_does_not_end_a_wait_that_works(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is looked up again every few minutes, in case it was edited."""
+    from airflow_provider_daocloud.triggers import daocloud
+
+    monkeypatch.setattr(daocloud, "FRESH", 0.1)
+    trigger = action(sandbox, ActionPlan(polls=10))
+
+    async def run() -> Any:
+        task = asyncio.create_task(outcome(trigger))
+        await until(lambda: sandbox.counts["get_action"])
+        resolved = count_look_ups(monkeypatch, *(OSError() for _ in range(100)))
+        ended = await task
+        assert resolved
+        return ended["outcome"]
+
+    assert asyncio.run(run()) == "succeeded"
+
+
+def test_an_edited_connection_is_noticed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_daocloud.triggers import daocloud
+
+    monkeypatch.setattr(daocloud, "FRESH", 0.2)
+    trigger = action(sandbox, ActionPlan(by_hand=True))
+
+    async def run() -> Any:
+        task = asyncio.create_task(outcome(trigger))
+        await until(lambda: sandbox.counts["get_action"])
+        sandbox.world.add_account("a-new-token", "new")
+        connection = json.loads(sandbox.connection_json()) | {"password": "a-new-token"}
+        monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", json.dumps(connection))
+        await until(lambda: sandbox.counts_by_account.get("new"))
+        sandbox.world.finish_action(trigger.action_id)
+        return (await task)["outcome"]
+
+    assert asyncio.run(run()) == "succeeded"
+
+
+@pytest.mark.parametrize("make", [action, flow])
+@pytest.mark.parametrize(
+    "extra",
+    [{"ca_bundle": "/nowhere.pem"}, {"proxies": "socks9://x:1"}, {"unknown": 1}],
+    ids=["ca_bundle", "proxies", "unknown"],
+)
+def test_a_connection_that_cannot_be_used_ends_its_waits(
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[..., Any],
+    extra: dict[str, Any],
+) -> None:
+    """No retry can mend it, and the message names the field."""
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", sandbox.connection_json(extra))
+    triggers = [make(sandbox, daocloud_conn_id="broken") for _ in range(3)]
+
+    async def run() -> list[Any]:
+        return await asyncio.gather(*(outcome(trigger) for trigger in triggers))
+
+    for ended in asyncio.run(run()):
+        assert (ended["outcome"], next(iter(extra)) in ended["message"]) == ("fatal", True)
+        assert sandbox.token not in ended["message"]
+
+
+def test_no_such_connection(sandbox: Sandbox) -> None:
+    trigger = action(sandbox, daocloud_conn_id="nowhere")
+    ended = asyncio.run(outcome(trigger))
+    assert (ended["outcome"], "nowhere" in ended["message"]) == ("fatal", True)
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def http_log() -> Iterator[Lines]:
+    """Return what the HTTP library logs, with whose context it was logged in."""
+    lines = Lines()
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.info(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("httpx")
+    level, disabled = logger.level, logger.disabled
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.disabled = False
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+    logger.disabled = disabled
+
+
+def test_each_wait_logs_in_its_own_context_and_the_poller_in_none(
+    sandbox: Sandbox, http_log: Lines
+) -> None:
+    """A triggerer sends a line to the log of the task in whose context it is written."""
+    triggers = [action(sandbox, ActionPlan(seconds=0.3)) for _ in range(4)]
+    triggers += [flow(sandbox) for _ in range(3)]
+    logs: dict[str, Lines] = {}
+
+    def in_its_context(number: int, trigger: Any) -> Awaitable[Any]:
+        async def run() -> Any:
+            WHO.set(f"wait {number}")
+            trigger._log = logs[f"wait {number}"] = Lines()
+            return await outcome(trigger)
+
+        return asyncio.create_task(run())
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(in_its_context(n, t) for n, t in enumerate(triggers)))
+
+    asyncio.run(all_of_them())
+    for (who, log), trigger in zip(logs.items(), triggers, strict=True):
+        thing = getattr(trigger, "action_id", None) or trigger.build_flow_id
+        assert log.lines
+        assert {whose for whose, _ in log.lines} == {who}
+        assert all(thing in line for _, line in log.lines)
+    assert http_log.lines
+    assert {whose for whose, _ in http_log.lines} == {"nobody"}
+
+
+def test_a_trigger_that_is_killed_says_what_goes_on(sandbox: Sandbox) -> None:
+    trigger = action(sandbox)
+    trigger._log = log = Lines()
+    asyncio.run(trigger.on_kill())
+    ((_, line),) = log.lines
+    assert trigger.action_id in line
+    assert "goes on" in line
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [action, flow])
+def test_arguments_survive_storage_and_have_no_secret(
+    sandbox: Sandbox, make: Callable[..., Any]
+) -> None:
+    trigger = make(sandbox)
+    path, kwargs = trigger.serialize()
+    again = trigger_of(path, json.loads(json.dumps(kwargs)))
+    assert again.serialize() == (path, kwargs)
+    assert sandbox.token not in repr((path, kwargs, trigger))
+
+
+@pytest.mark.parametrize("make", [action, flow])
+def test_arguments_of_a_later_version_are_ignored_and_missing_ones_have_defaults(
+    sandbox: Sandbox, make: Callable[..., Any]
+) -> None:
+    """Worker and triggerer are of different versions during an upgrade."""
+    path, kwargs = make(sandbox).serialize()
+    needed = {"app_id", "action_id", "build_flow_id"}
+    kwargs = {name: value for name, value in kwargs.items() if name in needed}
+    kwargs |= {"poll_interval": 0.05}
+    assert outcomes(trigger_of(path, kwargs | {"an_argument_of_tomorrow": {"x": 1}})) == [
+        "succeeded"
+    ]
+
+
+@pytest.mark.parametrize("bad", ["", "{{ x }}", "None", "a/b", None, 5], ids=repr)
+@pytest.mark.parametrize("name", ["app_id", "action_id"])
+def test_a_bad_id_ends_the_wait_before_anything_is_sent(
+    sandbox: Sandbox, name: str, bad: object
+) -> None:
+    ids: dict[str, Any] = {"app_id": "a", "action_id": "b"} | {name: bad}
+    ended = asyncio.run(outcome(DaoCloudActionTrigger(**ids)))
+    assert ended["outcome"] == "fatal"
+    assert ended["message"].startswith(f"{name}: ")
+    assert not sandbox.counts
