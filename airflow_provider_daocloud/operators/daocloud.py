@@ -29,6 +29,7 @@ from airflow_provider_daocloud.api.errors import (
     InputError,
     WaitTimeoutError,
 )
+from airflow_provider_daocloud.api.policy import DEFAULT_PATIENCE
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
@@ -179,7 +180,7 @@ class DaoCloudActOperator(BaseOperator):
             app_id=self.app_id,
             journal=journal,
             wish=_wish(context),
-            send=partial(self.hook.send, patience=self.max_outage),
+            send=partial(self.hook.send, patience=max(self.max_outage, DEFAULT_PATIENCE)),
             log=self.log.info,
             on_ambiguous=self.on_ambiguous,
             if_busy=self.if_busy,
