@@ -623,6 +623,22 @@ def test_an_outage_says_little() -> None:
     assert len(story.lines) < 20
 
 
+def test_when_a_line_is_due() -> None:
+    """The next line about an unchanged state is due ever later."""
+    tracked, told = tracker(), []
+    log = WaitLog(lambda *line: told.append(line))
+    tracked.saw(RUNNING)
+    for elapsed in (0, 100, 1000):
+        log.look(tracked, NOW + elapsed)
+        due = log.due(tracked)
+        assert due >= NOW + max(elapsed * 1.5, elapsed + 10)
+        lines = len(told)
+        log.look(tracked, due - 1)
+        assert len(told) == lines
+    log.look(tracked, due)
+    assert len(told) == lines + 1
+
+
 def test_nothing_to_tell() -> None:
     """Before the first look there is nothing to say."""
     lines: list[Any] = []
@@ -655,6 +671,14 @@ def test_outcome_of_an_error(error: errors.DaoCloudError, kind: str) -> None:
     assert (outcome.kind, outcome.message) == (kind, str(error))
     assert outcome.result == (RESULT if isinstance(error, WaitError) else None)
     assert waits.is_fatal(error) == (kind == "fatal")
+
+
+def test_outcome_of_a_look() -> None:
+    """A look that shows success is one; any other is *could not find out*, never success."""
+    assert Outcome.of_look(tracker().saw(DONE)) == Outcome("succeeded", DONE.as_dict())
+    ongoing = Outcome.of_look(tracker().saw(RUNNING))
+    assert (ongoing.kind, ongoing.result) == ("unknown", RUNNING.as_dict())
+    assert "IN_PROCESS" in ongoing.message
 
 
 @pytest.mark.parametrize("kind", Outcome.KINDS)

@@ -466,6 +466,26 @@ def test_rate_limit_headers() -> None:
     assert protocol.rate_limit(Answer(200, rubbish, b""), now=NOW) == none
 
 
+def test_server_time() -> None:
+    """The server's clock is that of its Date header, and unknown without a good one."""
+    assert protocol.server_time(Answer(200, {"date": DATE}, b"")) == SERVER_NOW
+    assert protocol.server_time(Answer(200, {"Date": "today"}, b"")) is None
+    assert protocol.server_time(Answer(200, {}, b"")) is None
+
+
+@pytest.mark.parametrize("name", ["list_apps", "list_build_flows"])
+def test_unparsed_lists(name: str) -> None:
+    """The same request, whose items stay as they were sent; what is no list of objects is none."""
+    call, sample = CALLS[name]
+    raw = protocol.unparsed(call)
+    assert raw == call
+    (items,) = sample.values()
+    assert interpreted(raw, json.dumps(sample).encode()) == tuple(items)
+    for body in (b"[]", b"{}", b'{"app": [1], "build_flows": [1]}'):
+        with pytest.raises(ProtocolError):
+            interpreted(raw, body)
+
+
 # --- the token -----------------------------------------------------------------------------------
 
 HARD_TOKEN = "a/b+c=\"d\\e'f<g>%2F"  # printable, and spelled differently by each kind of escaping

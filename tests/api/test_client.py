@@ -216,6 +216,16 @@ def test_rate_limit_of_the_last_answer(client: DaoCloudClient, requests_mock: Mo
     assert client.rate_limit == protocol.RateLimit(None, 4998, None)
 
 
+def test_clock_of_the_server(client: DaoCloudClient, requests_mock: Mocker) -> None:
+    """The client knows what the server's clock said in the last answer."""
+    call, sample = CALLS["get_app"]
+    before = client.server_time
+    assert before is None
+    requests_mock.get(url_of(call), json=sample, headers={"Date": LIMIT["Date"]})
+    client.send(call)
+    assert client.server_time == NOW
+
+
 # --- every exception that requests can raise -----------------------------------------------------
 
 
