@@ -98,13 +98,13 @@ class DaoCloudSensor(BaseSensorOperator):
         start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
-        if timeout is not None:
-            timeout = waits.check_seconds("timeout", timeout)
+        if timeout is not None:  # only then: Airflow 2 does not take None for its default
+            timeout = kwargs["timeout"] = waits.check_seconds("timeout", timeout)
         if poke_interval is None:
             poke_interval = 60.0 if mode == "reschedule" else 10.0
             poke_interval = min(poke_interval, timeout or poke_interval)
         interval = waits.check_seconds("poke_interval", poke_interval)
-        super().__init__(poke_interval=interval, timeout=timeout, mode=mode, **kwargs)
+        super().__init__(poke_interval=interval, mode=mode, **kwargs)
         if self.timeout < interval:
             raise InputError("timeout", "is shorter than poke_interval: the wait would never look.")
         self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
@@ -114,6 +114,7 @@ class DaoCloudSensor(BaseSensorOperator):
         if start_from_trigger and not self.deferrable:
             raise InputError("start_from_trigger", "needs deferrable=True.")
         self._start_wanted = start_from_trigger
+        self._why_a_worker = "it is mapped, or run by dag.test()"
         self._tracker: waits.Tracker | None = None
         self._limit = TimeLimit(self.timeout)
 
@@ -177,9 +178,8 @@ class DaoCloudSensor(BaseSensorOperator):
 
     def _defer(self) -> Any:  # noqa: RET503 - defer raises
         began = time.time()
-        if self._start_wanted and not self.start_from_trigger:
-            why = self._why_not_start() or "it is mapped"
-            self.log.info("A worker starts this task, not the trigger: %s.", why)
+        if self._start_wanted:
+            self.log.info("A worker starts this task, not the trigger: %s.", self._why_a_worker)
         end_task = ends_from_trigger(self)
         try:
             tracker = waits.Tracker(self.wait(), started=began, max_outage=self.max_outage)
@@ -220,16 +220,17 @@ class DaoCloudSensor(BaseSensorOperator):
             "push_result": self.do_xcom_push,
         }
 
-    def _why_not_start(self) -> str | None:
-        values = [getattr(self, name) for name in self.template_fields]
-        return why_not_start_from_trigger(self, values)
-
     def _may_start_from_trigger(self) -> None:
         """Let the triggerer start this task, if it can; called at the end of ``__init__``.
 
         Set on the instance: a mapped task would start with a class attribute's arguments.
         """
-        if not self._start_wanted or self._why_not_start() is not None:
+        if not self._start_wanted:
+            return
+        values = [getattr(self, name) for name in self.template_fields]
+        why_not = why_not_start_from_trigger(self, values)
+        if why_not is not None:
+            self._why_a_worker = why_not
             return
         from airflow.triggers.base import StartTriggerArgs
 
@@ -297,10 +298,13 @@ class DaoCloudSensor(BaseSensorOperator):
         tracker = waits.Tracker(self.wait(), started=time.time(), max_outage=self.max_outage)
         tracker.wait.call()  # a bad id ends here, before anything is sent
         store: Any = context.get("task_state_store") if self.reschedule else None
-        entry = store.get(STATE_KEY) if store is not None else None
-        if isinstance(entry, dict) and entry.get("try_number") == context["ti"].try_number:
-            tracker.started = entry["started"]
-            tracker.memory = entry["memory"]
+        match store.get(STATE_KEY) if store is not None else None:
+            case {
+                "try_number": int(try_number),
+                "started": int() | float() as started,
+                "memory": dict() as memory,
+            } if try_number == context["ti"].try_number:
+                tracker.started, tracker.memory = started, memory
         return tracker
 
     def _remember(self, context: Context, tracker: waits.Tracker) -> None:

@@ -7,6 +7,7 @@ trigger runs in an event loop of its own, from its stored class path and argumen
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import os
 import time
@@ -50,6 +51,10 @@ OPERATOR_MODES: dict[str, dict[str, Any]] = {
 }
 
 
+# Whose context a line was logged in, where a test tells them apart.
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+
 @dataclass
 class Ending:
     """How a task ended, as Airflow and the tasks after it see it.
@@ -72,6 +77,26 @@ class Ending:
     def kind(self) -> str:
         """The class of what was raised, or *success*."""
         return "success" if self.error is None else type(self.error).__name__
+
+
+class Lines:
+    """A log that keeps its lines, each with whose context it was written in."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def info(self, text: str, *arguments: Any) -> None:
+        self.lines.append((WHO.get(), text % arguments))
+
+    warning = error = info
+
+
+def log_of(task: Any) -> Lines:
+    """Give an operator or a trigger a log that keeps its lines."""
+    lines = Lines()
+    # By Airflow's line, one or the other is where it keeps its logger.
+    task._log = task._cached_logger = lines
+    return lines
 
 
 class FakeStore:
@@ -119,7 +144,7 @@ class Run:
         self.ending = Ending()
         self.ti = FakeTaskInstance(self.ending)
         self.store = FakeStore() if HAS_STORE else None
-        self.context = {
+        self.context: Any = {
             "ti": self.ti,
             "task_instance": self.ti,
             "task_state_store": self.store,
@@ -135,7 +160,7 @@ class Run:
                 kwargs = json.loads(json.dumps(args.trigger_kwargs))
                 self._defer(args.trigger_cls, kwargs, args.next_method, {}, args.timeout)
             else:
-                self._work(self._execute)
+                self._work(self.execute)
         except Exception as e:
             self.ending.error = e
         except BaseException as e:
@@ -144,8 +169,9 @@ class Run:
             self.ending.error = e
         return self.ending
 
-    def _execute(self, task: Any) -> Any:
+    def execute(self, task: Any | None = None) -> Any:
         """Call ``execute`` with what tells Airflow that this is no nested call."""
+        task = self.make() if task is None else task
         if AIRFLOW >= (3, 0):
             from airflow.sdk.bases.operator import ExecutorSafeguard
 

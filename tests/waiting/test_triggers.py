@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
 import logging
 import time
@@ -22,23 +21,9 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
     DaoCloudBuildFlowTrigger,
 )
-from tests.waiting.modes import trigger_of
+from tests.waiting.modes import WHO, Lines, log_of, trigger_of
 
 pytestmark = pytest.mark.timeout(60)
-
-WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
-
-
-class Lines:
-    """A log that keeps its lines, each with whose context it was written in."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []
-
-    def info(self, text: str, *arguments: Any) -> None:
-        self.lines.append((WHO.get(), text % arguments))
-
-    warning = info
 
 
 def action(sandbox: Sandbox, plan: ActionPlan | None = None, **more: Any) -> Any:
@@ -487,7 +472,7 @@ def test_each_wait_logs_in_its_own_context_and_the_poller_in_none(
     def in_its_context(number: int, trigger: Any) -> Awaitable[Any]:
         async def run() -> Any:
             WHO.set(f"wait {number}")
-            trigger._log = logs[f"wait {number}"] = Lines()
+            logs[f"wait {number}"] = log_of(trigger)
             return await outcome(trigger)
 
         return asyncio.create_task(run())
@@ -507,7 +492,7 @@ def test_each_wait_logs_in_its_own_context_and_the_poller_in_none(
 
 def test_a_trigger_that_is_killed_says_what_goes_on(sandbox: Sandbox) -> None:
     trigger = action(sandbox)
-    trigger._log = log = Lines()
+    log = log_of(trigger)
     asyncio.run(trigger.on_kill())
     ((_, line),) = log.lines
     assert trigger.action_id in line

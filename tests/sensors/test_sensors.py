@@ -1,0 +1,486 @@
+"""What the sensors take, refuse and fall back to. How they wait is in ``tests/waiting``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSkipException,
+    Asset,
+    BaseOperator,
+    TaskDeferred,
+)
+
+from airflow_provider_daocloud import deferral
+from airflow_provider_daocloud.api.errors import CouldNotFindOutError, InputError
+from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+from airflow_provider_daocloud.sensors import daocloud as sensors
+from airflow_provider_daocloud.sensors.daocloud import (
+    DaoCloudActionSensor,
+    DaoCloudBuildFlowSensor,
+)
+from airflow_provider_daocloud.waits import Cadence
+from tests.waiting.modes import (
+    AIRFLOW,
+    ENDS_FROM_TRIGGER,
+    SENSOR_MODES,
+    FakeStore,
+    Run,
+    log_of,
+)
+
+IDS = {"app_id": "an-app", "action_id": "an-action"}
+
+
+def action_sensor(**arguments: Any) -> DaoCloudActionSensor:
+    return DaoCloudActionSensor(**({"task_id": "task"} | IDS | arguments))
+
+
+def flow_sensor(**arguments: Any) -> DaoCloudBuildFlowSensor:
+    return DaoCloudBuildFlowSensor(**({"task_id": "task", "build_flow_id": "f"} | arguments))
+
+
+def dag(**arguments: Any) -> DAG:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    return DAG("dag", start_date=start, schedule=None, **arguments)
+
+
+def running_action(sandbox: Sandbox) -> dict[str, str]:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(by_hand=True))
+    return {"app_id": app.id, "action_id": sandbox.world.operate(app.id, "restart").id}
+
+
+def deferred(task: Any) -> TaskDeferred:
+    """Run a task until it defers; return how."""
+    with pytest.raises(TaskDeferred) as caught:
+        Run(lambda: task).execute()
+    return caught.value
+
+
+# --- what they take -------------------------------------------------------------------------------
+
+
+def test_ids_and_connection_are_rendered() -> None:
+    context: Any = {"params": {"app": "a", "action": "b", "flow": "c", "package": "d", "conn": "e"}}
+    with dag():
+        action = action_sensor(
+            app_id="{{ params.app }}",
+            action_id="{{ params.action }}",
+            daocloud_conn_id="{{ params.conn }}",
+        )
+        flow = flow_sensor(
+            task_id="flow",
+            build_flow_id="{{ params.flow }}",
+            not_package_id="{{ params.package }}",
+            daocloud_conn_id="{{ params.conn }}",
+        )
+    action.render_template_fields(context)
+    flow.render_template_fields(context)
+    assert (action.app_id, action.action_id, action.daocloud_conn_id) == ("a", "b", "e")
+    assert (flow.build_flow_id, flow.not_package_id, flow.daocloud_conn_id) == ("c", "d", "e")
+
+
+def test_mapping_over_actions() -> None:
+    with dag():
+        mapped = DaoCloudActionSensor.partial(
+            task_id="mapped", poke_interval=3, deferrable=True, max_outage=timedelta(minutes=1)
+        ).expand_kwargs([{"app_id": "a", "action_id": "1"}, {"app_id": "b", "action_id": "2"}])
+    task = mapped.unmap({"app_id": "b", "action_id": "2"})
+    assert isinstance(task, DaoCloudActionSensor)
+    assert (task.app_id, task.action_id) == ("b", "2")
+    assert (task.poke_interval, task.deferrable, task.max_outage) == (3, True, 60)
+
+
+def test_mapping_over_build_flows() -> None:
+    with dag():
+        mapped = DaoCloudBuildFlowSensor.partial(task_id="mapped", not_package_id="p").expand(
+            build_flow_id=["a", "b"]
+        )
+    task = mapped.unmap({"build_flow_id": "b"})
+    assert isinstance(task, DaoCloudBuildFlowSensor)
+    assert task.wait().build_flow_id == "b"
+    assert task.wait().not_package_id == "p"
+
+
+def test_default_args_of_the_dag_count() -> None:
+    defaults = {
+        "daocloud_conn_id": "ours",
+        "poke_interval": 7,
+        "timeout": 70,
+        "max_outage": 0,
+        "deferrable": True,
+        "soft_fail": True,
+    }
+    with dag(default_args=defaults):
+        task = action_sensor()
+    assert {name: getattr(task, name) for name in defaults} == defaults
+
+
+def test_arguments_can_come_from_other_tasks() -> None:
+    with dag():
+        upstream = BaseOperator(task_id="upstream")
+        output: Any = upstream.output
+        action = action_sensor(action_id=output)
+        flow = flow_sensor(task_id="flow", not_package_id=output["package_id"])
+    assert action.upstream_task_ids == {"upstream"}
+    assert flow.upstream_task_ids == {"upstream"}
+
+
+def test_times_can_be_timedeltas() -> None:
+    task = action_sensor(
+        timeout=timedelta(hours=2), poke_interval=timedelta(seconds=5), max_outage=timedelta(0)
+    )
+    assert (task.timeout, task.poke_interval, task.max_outage) == (7200, 5, 0)
+
+
+def test_intervals_fit_the_mode() -> None:
+    """In reschedule mode each look starts a process, so the default is longer there."""
+    assert action_sensor().poke_interval == 10
+    assert action_sensor(mode="reschedule").poke_interval == 60
+    assert action_sensor(mode="reschedule", timeout=20).poke_interval == 20
+
+
+def test_deferrable_comes_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert action_sensor().deferrable is False
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+    assert action_sensor().deferrable is True
+    assert action_sensor(deferrable=False).deferrable is False
+
+
+# --- what they refuse -----------------------------------------------------------------------------
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"),
+    [
+        ("poke_interval", {"poke_interval": 0}),
+        ("poke_interval", {"poke_interval": -1}),
+        ("poke_interval", {"poke_interval": NAN}),
+        ("poke_interval", {"poke_interval": timedelta(seconds=-1)}),
+        ("poke_interval", {"poke_interval": "10"}),
+        ("timeout", {"timeout": 0}),
+        ("timeout", {"timeout": -5}),
+        ("timeout", {"timeout": NAN}),
+        ("timeout", {"timeout": INF}),
+        ("timeout", {"timeout": 5, "poke_interval": 10}),
+        ("timeout", {"timeout": timedelta(seconds=5), "poke_interval": timedelta(seconds=10)}),
+        ("max_outage", {"max_outage": -1}),
+        ("max_outage", {"max_outage": NAN}),
+        ("max_outage", {"max_outage": None}),
+        ("start_from_trigger", {"start_from_trigger": True}),
+        ("start_from_trigger", {"start_from_trigger": True, "deferrable": False}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("make", [action_sensor, flow_sensor])
+def test_a_bad_argument_is_an_error_of_the_dag_file(
+    make: Callable[..., Any], field: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match=f"^{field}: ") as caught:
+        make(**arguments)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "statuses", [[], "Succeeded", ["Success", "x"], ["UNKNOWN"], [""]], ids=str
+)
+def test_statuses_that_no_build_has(statuses: Any) -> None:
+    with pytest.raises(InputError, match=r"^target_statuses: "):
+        flow_sensor(target_statuses=statuses)
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+@pytest.mark.parametrize(
+    ("make", "field", "bad"),
+    [
+        (action_sensor, "app_id", ""),
+        (action_sensor, "action_id", "None"),
+        (action_sensor, "action_id", None),
+        (action_sensor, "action_id", "{{ ti.xcom_pull('x') }}"),
+        (action_sensor, "app_id", "../../build-flows"),
+        (flow_sensor, "build_flow_id", "  "),
+        (flow_sensor, "build_flow_id", ["a"]),
+        (flow_sensor, "not_package_id", "{{ x }}"),
+    ],
+    ids=str,
+)
+def test_a_bad_id_fails_without_a_retry_and_nothing_is_sent(
+    sandbox: Sandbox, mode: str, make: Callable[..., Any], field: str, bad: Any
+) -> None:
+    ending = Run(lambda: make(**{field: bad}, **SENSOR_MODES[mode])).to_the_end()
+    assert ending.kind == "AirflowFailException"
+    assert str(ending.error).startswith(f"{field}: ")
+    assert not sandbox.counts
+    assert not sandbox.connections
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+FOREIGN: list[Any] = [
+    None,
+    "success",
+    "error",
+    [],
+    {},
+    {"status": "success"},
+    {"outcome": "won", "result": {}},
+    {"outcome": ["succeeded"], "result": {}},
+    {"outcome": "succeeded"},
+    {"outcome": "succeeded", "result": "x"},
+]
+
+
+@pytest.mark.parametrize("event", FOREIGN, ids=repr)
+def test_a_foreign_event_is_never_a_success(sandbox: Sandbox, event: Any) -> None:
+    run = Run(lambda: action_sensor(deferrable=True))
+    with pytest.raises(AirflowFailException, match=r"^event: the trigger's event"):
+        run.make().resume_execution("execute_complete", {"event": event}, run.context)
+    # With soft_fail it is a skip, as every error that no retry can mend.
+    with pytest.raises(AirflowSkipException, match=r"^event: the trigger's event"):
+        action_sensor(soft_fail=True).resume_execution(
+            "execute_complete", {"event": event}, run.context
+        )
+    assert not sandbox.counts
+
+
+def test_no_event_at_all() -> None:
+    run = Run(action_sensor)
+    with pytest.raises(AirflowFailException, match=r"^event: "):
+        run.make().resume_execution("execute_complete", None, run.context)
+
+
+def test_an_end_that_is_only_claimed_is_looked_at(sandbox: Sandbox) -> None:
+    """``dag.test()`` says *success* for a task that the trigger ended, and hands over no result."""
+    ids = running_action(sandbox)
+
+    def resume() -> Any:
+        task = action_sensor(deferrable=True, end_from_trigger=True, **ids)
+        return task.execute_complete(Run(lambda: task).context, event="success")
+
+    with pytest.raises(CouldNotFindOutError, match="IN_PROCESS"):
+        resume()
+    sandbox.world.finish_action(ids["action_id"])
+    assert resume()["state"] == "SUCCESS"
+
+
+# --- starting and ending from the trigger ---------------------------------------------------------
+
+
+def starting(**arguments: Any) -> DaoCloudActionSensor:
+    return action_sensor(deferrable=True, start_from_trigger=True, **arguments)
+
+
+@pytest.mark.skipif(not ENDS_FROM_TRIGGER, reason="Airflow before 3.3 cannot")
+def test_what_the_trigger_starts_with_is_the_same_at_every_parse() -> None:
+    """Anything that differed would make a new version of the DAG each time."""
+    with dag():
+        first = starting(execution_timeout=timedelta(minutes=3)).start_trigger_args
+    time.sleep(0.01)
+    with dag():
+        second = starting(execution_timeout=timedelta(minutes=3)).start_trigger_args
+    assert first is not None
+    assert first == second
+    assert json.loads(json.dumps(first.trigger_kwargs)) == first.trigger_kwargs
+
+
+def test_it_is_set_on_the_instance_alone() -> None:
+    """A mapped task would start with the arguments of the class."""
+    starting()
+    for cls in (DaoCloudActionSensor, DaoCloudBuildFlowSensor):
+        assert not cls.start_from_trigger
+        assert cls.start_trigger_args is None
+
+
+REASONS = {
+    "an argument comes from another task": lambda: starting(
+        action_id=BaseOperator(task_id="upstream").output
+    ),
+    "its on_execute_callback would not run": lambda: starting(on_execute_callback=print),
+    "its pre_execute would not run": lambda: starting(pre_execute=print),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_where_it_cannot_start_in_the_trigger_a_worker_starts_it_and_says_why(
+    sandbox: Sandbox, reason: str
+) -> None:
+    with dag():
+        task = REASONS[reason]()
+    assert task.start_from_trigger is False
+    log = log_of(task)
+    for name, value in running_action(sandbox).items():
+        setattr(task, name, value)
+    deferred(task)
+    why = reason if ENDS_FROM_TRIGGER else "Airflow before 3.3"
+    assert any("A worker starts this task" in line and why in line for _, line in log.lines)
+
+
+def test_a_mapped_task_starts_in_a_worker_and_says_why(sandbox: Sandbox) -> None:
+    ids = running_action(sandbox)
+    with dag():
+        mapped = DaoCloudActionSensor.partial(
+            task_id="mapped", deferrable=True, start_from_trigger=True
+        ).expand_kwargs([ids])
+    if AIRFLOW >= (3, 0):
+        assert mapped.start_trigger_args is None
+    task = mapped.unmap(ids)
+    log = log_of(task)
+    deferred(task)
+    why = "mapped" if ENDS_FROM_TRIGGER else "Airflow before 3.3"
+    assert any("A worker starts this task" in line and why in line for _, line in log.lines)
+
+
+def test_an_old_airflow_starts_it_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferral, "airflow_version", lambda: (3, 2))
+    task = starting(end_from_trigger=True)
+    assert task.start_from_trigger is False
+
+
+DROPPED: dict[str, dict[str, Any]] = {
+    "its on_success_callback would not run": {"on_success_callback": print},
+    "its outlet events would not be emitted": {"outlets": [Asset("x://y")]},
+    "its post_execute would not run": {"post_execute": print},
+}
+
+
+@pytest.mark.parametrize("reason", DROPPED)
+def test_where_something_would_be_dropped_a_worker_ends_it_and_says_why(
+    sandbox: Sandbox, reason: str
+) -> None:
+    arguments = running_action(sandbox) | DROPPED[reason]
+    task = action_sensor(deferrable=True, end_from_trigger=True, **arguments)
+    log = log_of(task)
+    assert deferred(task).trigger.end_task is False
+    why = reason if ENDS_FROM_TRIGGER else "Airflow before 3.3"
+    assert any("A worker will end this task" in line and why in line for _, line in log.lines)
+
+
+@pytest.mark.skipif(not ENDS_FROM_TRIGGER, reason="Airflow before 3.3 cannot")
+@pytest.mark.parametrize("push", [True, False])
+def test_what_the_trigger_pushes_is_what_a_worker_would(sandbox: Sandbox, push: bool) -> None:
+    ids = running_action(sandbox)
+    sandbox.world.finish_action(ids["action_id"])
+    arguments = ids | {"end_from_trigger": True, "do_xcom_push": push}
+    ending = Run(lambda: starting(**arguments)).to_the_end()
+    assert (ending.kind, ending.workers) == ("success", 0)
+    assert list(ending.xcoms) == (["return_value"] if push else [])
+
+
+# --- intervals ------------------------------------------------------------------------------------
+
+
+def test_exponential_backoff_doubles_the_pauses_when_deferred(sandbox: Sandbox) -> None:
+    task = action_sensor(
+        deferrable=True,
+        exponential_backoff=True,
+        poke_interval=2,
+        max_wait=timedelta(seconds=60),
+        **running_action(sandbox),
+    )
+    trigger = deferred(task).trigger
+    assert (trigger.first_interval, trigger.poll_interval) == (2, 60)
+    cadence = Cadence(trigger.poll_interval, trigger.first_interval, trigger.interval_share)
+    elapsed, pauses = 0.0, []
+    while elapsed < 300:
+        pauses.append(cadence.pause(elapsed))
+        elapsed += pauses[-1]
+    # 2, 2, 4, 8, 16, 32, 60, 60 ..., less up to a tenth of jitter
+    assert all(b <= 60 for b in pauses)
+    assert all(1.7 <= b / a <= 2.3 for a, b in pairwise(pauses[1:5]))
+    assert min(pauses[-2:]) >= 54
+
+
+def test_exponential_backoff_without_max_wait_has_an_end() -> None:
+    """Of a day: JSON has no infinity."""
+    task = action_sensor(exponential_backoff=True, deferrable=True, start_from_trigger=False)
+    arguments = task._trigger_arguments(deferral.TimeLimit(5), end_task=False)
+    assert arguments["poll_interval"] == 86400
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_exponential_backoff_and_max_wait_hold_in_a_worker(mode: str) -> None:
+    task = action_sensor(
+        mode=mode, exponential_backoff=True, poke_interval=4, max_wait=30, timeout=10_000
+    )
+    pauses = [
+        task._get_next_poke_interval(0, lambda n=n: 4.0 * 2**n, n)  # type: ignore[misc]
+        for n in range(1, 8)
+    ]
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 30
+    assert pauses[-1] == 30
+
+
+def test_the_last_look_comes_when_the_time_is_up_not_an_interval_later() -> None:
+    task = action_sensor(poke_interval=60, timeout=100)
+    assert task._get_next_poke_interval(0, lambda: 10.0, 1) == 60
+    assert 30 < task._get_next_poke_interval(0, lambda: 70.0, 1) < 31
+    assert task._get_next_poke_interval(0, lambda: 100.5, 1) == 0
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_the_lines_of_a_log_grow_fewer_as_the_wait_grows(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """An hour of looks every ten seconds: each look is at most a line, and few are one."""
+    clock = [time.time()]
+    monkeypatch.setattr(sensors, "time", SimpleNamespace(time=lambda: clock[0], sleep=None))
+    task = action_sensor(mode=mode, timeout=7200, **running_action(sandbox))
+    log = log_of(task)
+    context: Any = Run(lambda: task).context
+    for _ in range(360):
+        assert not task.poke(context)
+        clock[0] += 10
+    assert 5 <= len(log.lines) <= 30
+    text = "\n".join(line for _, line in log.lines)
+    assert "IN_PROCESS" in text
+    assert task.action_id in text
+    assert sandbox.token not in text
+    task.hook.close()
+
+
+# --- reschedule mode's memory ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "rubbish",
+        ["a", "list"],
+        {"try_number": 2},
+        {"try_number": 2, "started": "soon", "memory": {}},
+        {"try_number": 2, "started": 1.0, "memory": None},
+        {"try_number": 1, "started": 1.0, "memory": {"outage_since": 1.0}},
+    ],
+    ids=str,
+)
+def test_what_another_try_or_version_remembered_is_not_ours(sandbox: Sandbox, entry: Any) -> None:
+    """The store outlasts tries and clears; an outage of yesterday is not one of today."""
+    ids = running_action(sandbox)
+    sandbox.fault("status", times=None)
+    task = action_sensor(mode="reschedule", max_outage=60, **ids)
+    run = Run(lambda: task)
+    run.ti.try_number = 2
+    store = FakeStore()
+    store.set(sensors.STATE_KEY, entry)
+    run.context["task_state_store"] = store
+    assert not task.poke(run.context)
+    kept = store.get(sensors.STATE_KEY)
+    assert kept["try_number"] == 2
+    assert time.time() - kept["memory"]["outage_since"] < 60
+    task.hook.close()
