@@ -29,6 +29,11 @@ EXTRA_FIELDS: dict[str, tuple[str, str, str]] = {
         "Proxies",
         'One proxy URL, or JSON by scheme: {"https": "http://proxy:3128"}',
     ),
+    "dashboard_url": (
+        "string",
+        "Dashboard URL",
+        "Where the links of tasks lead. Default: https://dashboard.daocloud.io",
+    ),
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
@@ -42,6 +47,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
         "port": "443",
         "ca_bundle": "/etc/ssl/private-ca.pem",
         "prefix": "/v1",
+        "dashboard_url": "https://dashboard.daocloud.io",
     },
 }
 
@@ -72,6 +78,8 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": name, "python-modules": [f"{package}.triggers.daocloud"]}
         ],
+        # Airflow 2 knows no other link classes than these; later lines need no list.
+        "extra-links": [f"{package}.links.AppLink", f"{package}.links.BuildFlowLink"],
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

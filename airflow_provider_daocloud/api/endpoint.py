@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "https://openapi.daocloud.io"
 DEFAULT_PREFIX = "/v1"
+DEFAULT_DASHBOARD_URL = "https://dashboard.daocloud.io"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Endpoint:
     :param read_timeout: seconds without a byte until an answer is given up.
     :param proxies: as requests takes them, by scheme. Never shown by ``repr``: they can have
         passwords.
+    :param dashboard_url: where people see the installation, without a slash at the end.
     :raises InputError: the token is missing, or cannot be sent in a header.
     """
 
@@ -35,6 +37,8 @@ class Endpoint:
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     proxies: Mapping[str, str] | None = field(default=None, repr=False, hash=False)
+    # Of no matter for talking to it: two that differ in it alone are the same place.
+    dashboard_url: str = field(default=DEFAULT_DASHBOARD_URL, compare=False)
 
     def __post_init__(self) -> None:
         token = self.token

@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_daocloud.api.endpoint import DEFAULT_HOST, DEFAULT_PREFIX, Endpoint
+from airflow_provider_daocloud.api.endpoint import (
+    DEFAULT_DASHBOARD_URL,
+    DEFAULT_HOST,
+    DEFAULT_PREFIX,
+    Endpoint,
+)
 from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.provider_info import EXTRA_FIELDS
 from airflow_provider_daocloud.waits import check_seconds
@@ -62,6 +67,7 @@ def _endpoint(connection: ConnectionLike, extras: Mapping[str, Any]) -> Endpoint
         connect_timeout=_seconds("connect_timeout", given.get("connect_timeout", 10.0)),
         read_timeout=_seconds("read_timeout", given.get("read_timeout", 30.0)),
         proxies=_proxies(given["proxies"]) if "proxies" in given else None,
+        dashboard_url=_dashboard_url(given.get("dashboard_url", DEFAULT_DASHBOARD_URL)),
     )
 
 
@@ -180,6 +186,23 @@ def _string(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InputError(f"extra.{name}", f"must be a string, not {type(value).__name__}.")
     return value.strip()
+
+
+def _dashboard_url(value: object) -> str:
+    url = _string("dashboard_url", value)
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("https", "http") and _is_name(parts.hostname or "")
+        usable = usable and parts.port != 0 and not (parts.query or parts.fragment)
+        # Everybody who sees a task sees its links: no secret belongs there.
+        if usable and "@" not in parts.netloc:
+            return f"{parts.scheme}://{parts.netloc}{_path('extra.dashboard_url', parts.path)}"
+    except ValueError:
+        pass
+    raise InputError(
+        "extra.dashboard_url",
+        "must be a URL such as https://dashboard.example, without user, ? and #.",
+    )
 
 
 def _proxies(value: object) -> dict[str, str]:

@@ -39,6 +39,7 @@ from airflow_provider_daocloud.deferral import (
 from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.journal import Journal, TaskState, Wish
+from airflow_provider_daocloud.links import AppLink, push_links
 from airflow_provider_daocloud.triggers.daocloud import DaoCloudActionTrigger
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class DaoCloudActOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("app_id", "daocloud_conn_id")
     ui_color: str = "#d8ecff"
+    operator_extra_links = (AppLink(),)
 
     def __init__(
         self,
@@ -139,7 +141,9 @@ class DaoCloudActOperator(BaseOperator):
         began = time.time()
         journal = self._journal(context)
         with airflow_errors(), self._leaving(journal):
-            begun = self._act(context, journal).begin()
+            act = self._act(context, journal)
+            push_links(self, context["ti"], self.hook.get_conn().endpoint)
+            begun = act.begin()
             if isinstance(begun, Done):
                 return begun.result
             action_id = begun.action_id

@@ -39,6 +39,7 @@ from airflow_provider_daocloud.deferral import (
 )
 from airflow_provider_daocloud.exceptions import outcome_error, outcome_of
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.links import AppLink, BuildFlowLink, push_links
 from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
     DaoCloudBuildFlowTrigger,
@@ -134,7 +135,7 @@ class DaoCloudSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait as Airflow's sensors do, and end as in every other mode."""
         if self.deferrable:
-            return self._defer()
+            return self._defer(context)
         if not self.reschedule:  # there, Airflow applies execution_timeout to each look alone
             self._limit = TimeLimit.of(self.timeout, self.execution_timeout)
             self.timeout = self._limit.seconds
@@ -176,13 +177,14 @@ class DaoCloudSensor(BaseSensorOperator):
             self._end(outcome)
         return outcome.result
 
-    def _defer(self) -> Any:  # noqa: RET503 - defer raises
+    def _defer(self, context: Context) -> Any:  # noqa: RET503 - defer raises
         began = time.time()
         if self._start_wanted:
             self.log.info("A worker starts this task, not the trigger: %s.", self._why_a_worker)
         end_task = ends_from_trigger(self)
         try:
             tracker = waits.Tracker(self.wait(), started=began, max_outage=self.max_outage)
+            self._push_links(context)
             try:
                 look = tracker.saw(self.hook.look(tracker.wait.call()))
             except CallError as e:
@@ -247,7 +249,7 @@ class DaoCloudSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once. Returns the thing as JSON-safe data when it has succeeded."""
         try:
-            tracker = self._tracker = self._tracker or self._remembered(context)
+            tracker = self._tracker = self._tracker or self._begin(context)
             look = self._look(tracker)
         except (DaoCloudError, AirflowNotFoundException) as e:
             self._end(outcome_of(e))
@@ -294,7 +296,10 @@ class DaoCloudSensor(BaseSensorOperator):
     def _wait_log(self) -> waits.WaitLog:
         return waits.WaitLog(self.log.info)
 
-    def _remembered(self, context: Context) -> waits.Tracker:
+    def _push_links(self, context: Context) -> None:
+        push_links(self, context["ti"], self.hook.get_conn().endpoint)
+
+    def _begin(self, context: Context) -> waits.Tracker:
         tracker = waits.Tracker(self.wait(), started=time.time(), max_outage=self.max_outage)
         tracker.wait.call()  # a bad id ends here, before anything is sent
         store: Any = context.get("task_state_store") if self.reschedule else None
@@ -305,6 +310,8 @@ class DaoCloudSensor(BaseSensorOperator):
                 "memory": dict() as memory,
             } if try_number == context["ti"].try_number:
                 tracker.started, tracker.memory = started, memory
+        # Airflow forgets a task's XComs when it starts it, also for the next look.
+        self._push_links(context)
         return tracker
 
     def _remember(self, context: Context, tracker: waits.Tracker) -> None:
@@ -329,6 +336,7 @@ class DaoCloudActionSensor(DaoCloudSensor):
     """
 
     template_fields: Sequence[str] = (*DaoCloudSensor.template_fields, "app_id", "action_id")
+    operator_extra_links = (AppLink(),)
     trigger_class = DaoCloudActionTrigger
     failure = waits.ActionWait.failure
 
@@ -366,6 +374,7 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         "build_flow_id",
         "not_package_id",
     )
+    operator_extra_links = (BuildFlowLink(),)
     trigger_class = DaoCloudBuildFlowTrigger
     failure = waits.BuildFlowWait.failure
 

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -22,6 +22,7 @@ from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import DaoCloudError, UnreachableError
 from airflow_provider_daocloud.deferral import TimeLimit
+from airflow_provider_daocloud.links import AppLink, BuildFlowLink, DashboardLink
 from airflow_provider_daocloud.triggers.accounts import FRESH, Accounts, accounts
 from airflow_provider_daocloud.triggers.poller import Poller, Waiter
 
@@ -46,6 +47,8 @@ class DaoCloudTrigger(BaseTrigger):
     :param end_task: whether to end the task here when the wait has succeeded.
     :param push_result: whether to push the result as the task's return value then.
     """
+
+    link: ClassVar[DashboardLink]
 
     def __init__(
         self,
@@ -140,9 +143,25 @@ class DaoCloudTrigger(BaseTrigger):
         waiter = Waiter(tracker, cadence, self.timeout)
         watch = _Watch(waiter, self.daocloud_conn_id, accounts(), waits.WaitLog(self.log.info))
         try:
+            await self._push_link()
             return await watch.until_over()
         finally:
             await watch.leave()
+
+    async def _push_link(self) -> None:
+        """Push the task's link, if it was started from the trigger: no worker has done it."""
+        # Airflow gives a trigger a task instance that can push in this case alone (3.3+).
+        push = getattr(getattr(self, "task_instance", None), "axcom_push", None)
+        if push is None:
+            return
+        try:
+            endpoint = await accounts().endpoint(self.daocloud_conn_id)
+        except (DaoCloudError, AirflowNotFoundException):
+            return  # the wait will say so
+        try:
+            await push(self.link.xcom_key, self.link.url(endpoint, self))
+        except Exception as e:  # a link is not worth a wait
+            self.log.warning("The link of the task cannot be stored: %s", e)
 
     def _started(self) -> float:
         if self.started is not None:
@@ -245,6 +264,8 @@ class DaoCloudActionTrigger(DaoCloudTrigger):
     :param action_id: the action.
     """
 
+    link = AppLink()
+
     def __init__(self, *, app_id: str, action_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.app_id = app_id
@@ -268,6 +289,8 @@ class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
     :param new_build: whether to wait for a new build; if not given, whether there is a
         ``not_package_id``.
     """
+
+    link = BuildFlowLink()
 
     def __init__(
         self,

@@ -676,7 +676,9 @@ def check(done: Done, different: tuple[str, str] | None = None) -> None:
         xcoms["return_value"] = expected.result
     if expected.task not in (DaoCloudActionSensor, DaoCloudBuildFlowSensor) and action_ids:
         xcoms["action_id"] = action_ids[-1]
-    assert named(ending.xcoms, action_ids) == named(xcoms, action_ids)
+    # Links have tests of their own: a trigger that starts a task pushes them, not a worker.
+    pushed = {key: value for key, value in ending.xcoms.items() if not key.endswith("_link")}
+    assert named(pushed, action_ids) == named(xcoms, action_ids)
 
 
 def named(xcoms: dict[str, Any], action_ids: list[str]) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Links from a task to its app or build flow in DaoCloud's dashboard.
+
+The task pushes the URL as an XCom when it begins, so that the link is there while the task runs,
+while it is deferred and when it has failed. Airflow reads it from there: 3.x by the XCom's key, and
+2.11 by `get_link`. No link asks DaoCloud for anything.
+
+The paths of the dashboard are documented nowhere. They stand here alone, as ``path``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink
+
+from airflow_provider_daocloud.api.endpoint import Endpoint
+
+
+class DashboardLink(BaseOperatorLink):
+    """Base of the links: a URL that is made of the connection's ``dashboard_url`` and an id."""
+
+    name: ClassVar[str]
+    path: ClassVar[str]
+    # What operators, sensors and triggers call the id.
+    field: ClassVar[str]
+    xcom_key: ClassVar[str]
+
+    def url(self, endpoint: Endpoint, task: Any) -> str:
+        """Return the URL.
+
+        :param endpoint: where the connection leads.
+        :param task: the operator, sensor or trigger that has the id.
+        """
+        return endpoint.dashboard_url + self.path.format(
+            id=quote(str(getattr(task, self.field)), safe="")
+        )
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow passes it
+        """Return the URL that the task has pushed; empty if it did not come to that.
+
+        :param operator: the operator.
+        :param ti_key: which task instance.
+        """
+        from airflow.providers.common.compat.sdk import XCom
+
+        return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
+
+
+class AppLink(DashboardLink):
+    """The app that a task acts on, or whose action it waits for."""
+
+    name = "App in DaoCloud"
+    path = "/apps/{id}"
+    field = "app_id"
+    xcom_key = "daocloud_app_link"
+
+
+class BuildFlowLink(DashboardLink):
+    """The build flow that a task waits for."""
+
+    name = "Build flow in DaoCloud"
+    path = "/build-flows/{id}"
+    field = "build_flow_id"
+    xcom_key = "daocloud_build_flow_link"
+
+
+def push_links(task: Any, ti: Any, endpoint: Endpoint) -> None:
+    """Push the URLs of a task's links, in a worker.
+
+    :param task: the operator or sensor.
+    :param ti: the task instance.
+    :param endpoint: where its connection leads.
+    """
+    for link in task.operator_extra_links:
+        if isinstance(link, DashboardLink):  # a subclass may have others too
+            ti.xcom_push(key=link.xcom_key, value=link.url(endpoint, task))
