@@ -33,6 +33,7 @@ from airflow_provider_daocloud.api.models import (
 )
 from airflow_provider_daocloud.api.protocol import Call
 from airflow_provider_daocloud.journal import Asked, Before, Entry, Journal, Wish
+from airflow_provider_daocloud.waits import Cadence
 
 T = TypeVar("T")
 
@@ -43,9 +44,13 @@ IF_BUSY = ("wait", "send", "fail")
 
 # For how long an app is watched before a POST without an answer is taken never to have arrived.
 DEFAULT_SETTLE = 30.0
-# The looks at an app are this many seconds apart.
+# In that time the looks at the app are this many seconds apart.
 LOOK_EVERY = 2.0
-# The state that shows that an action was done, where a state can show it.
+# What is waited for longer than that is asked for ever more seldom.
+CADENCE = Cadence(longest=30.0, first=LOOK_EVERY)
+# The status taken for: another action runs on the app. Nothing documents one.
+CONFLICT = 409
+# The state in which an action leaves the app.
 REACHED = {
     "start_app": AppState.RUNNING,
     "stop_app": AppState.STOPPED,
@@ -93,6 +98,7 @@ class Act:
         began; else None.
     :param server_time: returns the server's clock as of its last answer, in seconds since the
         epoch, or None. Server values are compared with server values, never with our clock.
+    :param stopped: whether Airflow has told the task to end: then nothing is posted any more.
     """
 
     call: Call[str]
@@ -109,14 +115,15 @@ class Act:
     skip_if_current: bool = False
     run_seconds: float | None = None
     server_time: Callable[[], float | None] = lambda: None
+    stopped: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     asked: Asked = field(init=False)
 
     def __post_init__(self) -> None:
-        """Note what is asked, and until when."""
+        """Note what is asked, and since when."""
         self.asked = Asked.of(self.call, self.app_id)
-        self._deadline = self.clock() + self.timeout
+        self._began = self.clock()
 
     def begin(self) -> Running | Done:
         """Join, recall, find out or post: whatever makes it one action for one wish.
@@ -140,8 +147,17 @@ class Act:
     # --- what earlier tries left ----------------------------------------------------------------
 
     def _recall(self, entry: Entry) -> Running | Done | None:
-        if not entry.is_of(self.wish):
-            return self._join_if_running(entry)
+        same = entry.is_of(self.wish)
+        if same is False:
+            found = self._join_if_running(entry)
+            if found is None:
+                self.log("The task was cleared: acting anew.")
+            return found
+        if entry.phase == "settled" and entry.result is None:
+            self.log("An earlier try saw the action fail: acting again.")
+            return None
+        if same is None:
+            return self._join_or_give_up(entry)
         if entry.asked != self.asked:
             raise InputError(
                 "release_name" if entry.asked.call == self.asked.call else "action",
@@ -149,21 +165,18 @@ class Act:
                 f"for {asdict(self.asked)}. Nothing was sent: one wish is one action. Clear the "
                 "task to make it a new wish.",
             )
-        if entry.phase == "settled":
-            if entry.result is None:
-                self.log("An earlier try saw the action fail: acting again.")
-                return None
+        self.journal.note(wish=self.wish, left=None)
+        if entry.result is not None:
             self.log("An earlier try saw it succeed: returning what it stored.")
             return Done(entry.result)
         if entry.action_id is not None:
             self.log("An earlier try posted action %s: waiting for it.", entry.action_id)
-            self.journal.note(wish=self.wish, left=None)
             return Running(entry.action_id, joined=True)
         self.log("An earlier try may have posted it, and left no action id: finding out.")
-        return self._settle(entry.before, "the earlier try ended before it knew the answer")
+        return self._settle(entry.before, "The earlier try ended before it knew the answer.")
 
     def _join_if_running(self, entry: Entry) -> Running | None:
-        """A new wish: an action that still runs is joined, a finished one is not its result."""
+        """Join an action that still runs: a finished one is no result of a new wish."""
         if entry.phase != "accepted" or entry.action_id is None or entry.asked != self.asked:
             return None
         try:
@@ -171,11 +184,23 @@ class Act:
         except NotFoundError:
             return None
         if action.state in ACTION_TERMINAL:
-            self.log("The task was cleared; its former action is %s: acting.", action.state_text)
             return None
         self.log("The task was cleared, and action %s still runs: joining it.", entry.action_id)
         self.journal.note(wish=self.wish, left=None)
         return Running(entry.action_id, joined=True)
+
+    def _join_or_give_up(self, entry: Entry) -> Running:
+        """Do what is right for a retry and for a new wish; they part when the action has ended."""
+        found = self._join_if_running(entry)
+        if found is None:
+            raise self._unknown(
+                "The process of the last try vanished, and something in the DAG run was cleared "
+                f"since. If it was this task, it is to act again; if not, action {entry.action_id} "
+                "was its action. Which one cannot be told.",
+                entry.before,
+                None,
+            )
+        return found
 
     def _recognize(self, run_seconds: float) -> Done | None:
         """A retry without a journal: what the app itself shows of an earlier try."""
@@ -196,9 +221,11 @@ class Act:
     def _post(self) -> Running | Done:
         while True:
             app = self._free_app()
-            if self.skip_if_current and self._runs_release(app):
+            if self.skip_if_current and self._shows_wish(app):
                 self.log("The app runs %s already: left alone.", app.release_name)
                 return Done(self._result() | {"skipped": True})
+            if self.stopped():
+                raise DaoCloudError(f"{self.call}: the task was told to end; nothing was sent.")
             before = self._before(app)
             self.journal.intend(Entry(self.wish, self.asked, before, "intended"))
             try:
@@ -209,10 +236,12 @@ class Act:
                     return found
             except RefusedError as e:
                 self.journal.note(phase="dropped")
-                if e.status != 409 or self.if_busy != "wait" or self._late():
+                if e.status != CONFLICT:
                     raise
+                if self.if_busy != "wait" or self._late():
+                    raise AppBusyError(f"another action runs on app {self.app_id}: {e}") from e
                 self.log("DaoCloud refuses it while another action runs (%s): waiting.", e)
-                self.sleep(LOOK_EVERY)
+                self._pause()
             except CallError:
                 self.journal.note(phase="dropped")
                 raise
@@ -236,7 +265,7 @@ class Act:
                 raise AppBusyError(
                     f"app {self.app_id} is still {app.state_text} after {self.timeout:g} s."
                 )
-            self.sleep(LOOK_EVERY)
+            self._pause()
         return app
 
     # --- a POST that may or may not have arrived -------------------------------------------------
@@ -248,32 +277,32 @@ class Act:
         :param why: why nobody knows.
         :raises OutcomeUnknownError: the evidence does not suffice.
         """
+        why = why.rstrip(".")
         if self.on_ambiguous == "resend":
-            self.log("Nobody knows whether it arrived (%s): posting it again, as asked.", why)
+            self.log("%s. Nobody knows whether it arrived: posting it again, as asked.", why)
             if self._late():
                 raise self._unknown(why, before, None)
-            self.sleep(LOOK_EVERY)
+            self._pause()
             return None
         if self.on_ambiguous == "fail":
             raise self._unknown(why, before, None)
         try:
             app, changed = self._watch(before)
         except CallError as e:
-            raise self._unknown(f"{why} The app cannot be read: {e}", before, None) from e
+            raise self._unknown(f"{why}. The app cannot be read: {e}", before, None) from e
         now = self._before(app)
-        evidence = {"before": asdict(before), "now": asdict(now)}
-        dates = (before.last_operated_at, now.last_operated_at)
-        moved = None not in dates and dates[0] != dates[1]
-        if not moved and not changed and before.would_move:
+        if not changed and before.would_move:
             self.log("%s. The app did not change in %g s: it never arrived.", why, self.settle)
             if self._late():
                 raise self._unknown(why, before, now)
             return None
-        rested = app.state not in APP_TRANSITIONAL
+        evidence = {"before": asdict(before), "now": asdict(now)}
+        ours = changed and app.state not in APP_TRANSITIONAL and self._shows_wish(app)
         if self.on_ambiguous == "adopt":
-            ours = moved and rested and app.state is REACHED.get(self.call.name)
+            dates = (before.last_operated_at, now.last_operated_at)
+            ours = ours and None not in dates and dates[0] != dates[1]
         else:
-            ours = changed and rested and self._shows_wish(app) and not self._showed_wish(before)
+            ours = ours and not self._showed_wish(before)
         if not ours or self.needs_id:
             raise self._unknown(why, before, now)
         self.log("%s. It arrived, as the app shows: %s", why, evidence)
@@ -282,36 +311,37 @@ class Act:
     def _watch(self, before: Before) -> tuple[App, bool]:
         """Watch the app for the settle window, and on until no action runs on it.
 
-        :return: the app at last, and whether anything of it changed meanwhile.
+        :return: the app at last, and whether anything of it changed since the POST. That is kept
+            in the journal: an app can look again as it did before.
         """
         until = self.clock() + self.settle
-        changed = False
+        changed = self.journal.entry is not None and self.journal.entry.changed
         while True:
             app = self._app()
-            now = self._before(app)
-            changed = changed or now != before
+            if not changed and self._before(app) != before:
+                changed = True
+                self.journal.note(changed=True)
             busy = app.state in APP_TRANSITIONAL
-            if self.clock() >= until and not busy:
-                return app, changed
-            if busy and self._late():
-                return app, True
-            self.sleep(LOOK_EVERY if busy else min(LOOK_EVERY, max(until - self.clock(), 0.01)))
+            if self.clock() >= until and (not busy or self._late()):
+                return app, changed or busy
+            if self.clock() >= until:
+                self._pause()
+            else:
+                self.sleep(min(LOOK_EVERY, max(until - self.clock(), 0.01)))
 
     def _shows_wish(self, app: App) -> bool:
         """Whether the app is as the action would leave it."""
-        if self.call.name == "redeploy_app":
-            return app.release_name == self.asked.release_name
-        return self.call.name != "restart_app" and app.state is REACHED[self.call.name]
+        if self.call.name == "redeploy_app" and app.release_name != self.asked.release_name:
+            return False
+        return app.state is REACHED[self.call.name]
 
     def _showed_wish(self, before: Before) -> bool:
         """Whether it was so before, or may have been: then it proves nothing."""
         if self.call.name == "redeploy_app":
             return before.release_name in (None, self.asked.release_name)
-        known = AppState.parse(before.state)
-        return known in (AppState.UNKNOWN, REACHED[self.call.name])
-
-    def _runs_release(self, app: App) -> bool:
-        return app.state is AppState.RUNNING and app.release_name == self.asked.release_name
+        if self.call.name == "restart_app":
+            return True
+        return AppState.parse(before.state) in (AppState.UNKNOWN, REACHED[self.call.name])
 
     # --- results --------------------------------------------------------------------------------
 
@@ -340,7 +370,7 @@ class Act:
         if now is not None:
             seen += f", and now {asdict(now)}"
         if self.needs_id:
-            why += " The action id, which was wanted, cannot be found out."
+            why = f"{why.rstrip('.')}. The action id, which was wanted, cannot be found out."
         problem = (
             f"outcome unknown: {why.rstrip('.')}. The app showed {seen}. See in DaoCloud whether "
             "the action was taken; then clear the task to act again, or mark it as success."
@@ -354,5 +384,8 @@ class Act:
         app: App = self.send(protocol.get_app(self.app_id))
         return app
 
+    def _pause(self) -> None:
+        self.sleep(CADENCE.pause(self.clock() - self._began))
+
     def _late(self) -> bool:
-        return self.clock() >= self._deadline
+        return self.clock() >= self._began + self.timeout

@@ -16,6 +16,7 @@ the same wish, a clear is a new one.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
@@ -106,8 +107,8 @@ class Before:
         operated = parse_date(self.last_operated_at)
         if operated is None or self.seen_at is None:
             return False
-        seconds = int(operated.timestamp())
-        coarsest = next(unit for unit in (86400, 3600, 60, 1) if seconds % unit == 0)
+        # Whatever part of a day it is cut to, that part divides both.
+        coarsest = math.gcd(int(operated.timestamp()), 86400)
         return self.seen_at - operated.timestamp() >= coarsest
 
 
@@ -137,6 +138,8 @@ class Entry:
     :param result: how it ended, as the task returns it; only if it succeeded.
     :param left: why the last try gave up waiting, if it could still say so. It shows that the next
         try is a retry, and not the run of a task that was cleared while it ran.
+    :param changed: whether the app was seen to change since it was asked. Then it proves nothing
+        any more that the app is as it was before.
     """
 
     wish: Wish
@@ -146,17 +149,23 @@ class Entry:
     action_id: str | None = None
     result: dict[str, Any] | None = None
     left: str | None = None
+    changed: bool = False
 
-    def is_of(self, wish: Wish) -> bool:
+    def is_of(self, wish: Wish) -> bool | None:
         """Whether a try belongs to the same wish as the entry, so that it is a retry.
 
         A clear moves ``max_tries`` wherever a retry leaves it. For a task that is running when it
-        is cleared this can stay out; then only the count of clears has moved. Something else in the
-        DAG run may have been cleared instead, but a try that said why it left was not.
+        is cleared this can stay out; then only the count of clears of the DAG run has moved. If a
+        try has said why it left, it was something else that was cleared.
+
+        :return: None if it cannot be told: the process of the last try vanished, and something in
+            the DAG run was cleared.
         """
         if wish.max_tries != self.wish.max_tries:
             return False
-        return wish.clears == self.wish.clears or self.left is not None
+        if wish.clears == self.wish.clears or self.left is not None:
+            return True
+        return None
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as it is stored."""
@@ -177,23 +186,36 @@ class Entry:
                 asked=Asked(**_known(Asked, data["asked"])),
                 before=Before(**_known(Before, data["before"])),
                 phase=data["phase"],
-                action_id=data.get("action_id"),
-                result=data.get("result"),
-                left=data.get("left"),
+                action_id=data["action_id"],
+                result=data["result"],
+                left=data["left"],
+                changed=data["changed"],
             )
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError):
             raise UnreadableEntryError("its entry is damaged.") from None
-        whole = (
-            entry.phase in PHASES
-            and all(isinstance(value, int) for value in asdict(entry.wish).values())
-            and isinstance(entry.asked.app_id, str)
-            and isinstance(entry.asked.call, str)
-            and (entry.phase != "accepted" or isinstance(entry.action_id, str))
-            and (entry.result is None or isinstance(entry.result, dict))
-        )
-        if not whole:
+        if not entry._is_whole():
             raise UnreadableEntryError("its entry is damaged.")
         return entry
+
+    def _is_whole(self) -> bool:
+        """Whether every field is of the kind that was written."""
+        wish, asked, before = self.wish, self.asked, self.before
+        texts = [asked.call, asked.app_id]
+        if self.phase == "accepted":
+            texts.append(self.action_id or "")
+        shown = (before.state, before.release_name, before.last_operated_at)
+        return (
+            self.phase in PHASES
+            and all(isinstance(n, int) for n in (wish.max_tries, wish.try_number, wish.clears))
+            and all(isinstance(text, str) and text for text in texts)
+            and all(
+                isinstance(text, str | None)
+                for text in (*shown, asked.release_name, self.action_id, self.left)
+            )
+            and isinstance(before.seen_at, float | int | None)
+            and isinstance(self.result, dict | None)
+            and isinstance(self.changed, bool)
+        )
 
 
 class TaskState:
@@ -280,4 +302,4 @@ class Journal:
 
 
 def _known(kind: type[Wish | Asked | Before], data: dict[str, Any]) -> dict[str, Any]:
-    return {known.name: data[known.name] for known in fields(kind) if known.name in data}
+    return {known.name: data[known.name] for known in fields(kind)}

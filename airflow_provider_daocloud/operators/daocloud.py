@@ -124,6 +124,7 @@ class DaoCloudActOperator(BaseOperator):
         self.skip_if_current = False
         self.daocloud_conn_id = daocloud_conn_id
         self._running_action: str | None = None
+        self._killed = False
         if self.timeout < self.poll_interval:
             raise InputError("timeout", "is shorter than poll_interval: the wait would never look.")
 
@@ -140,7 +141,7 @@ class DaoCloudActOperator(BaseOperator):
         """Post the action unless an earlier try did, and wait for it unless told not to."""
         began = time.time()
         journal = self._journal(context)
-        with airflow_errors(), self._leaving(journal):
+        with airflow_errors(), self._leaving(journal, _wish(context)):
             act = self._act(context, journal)
             push_links(self, context["ti"], self.hook.get_conn().endpoint)
             begun = act.begin()
@@ -170,7 +171,7 @@ class DaoCloudActOperator(BaseOperator):
                 may_end=self.end_from_trigger,
             )
         if outcome.kind == "succeeded":
-            journal.note(phase="settled", result=outcome.result)
+            journal.note(phase="settled", result=outcome.result, left=None)
             return outcome.result or {}
         if outcome.kind == "failed":
             journal.note(phase="settled", result=None)
@@ -194,6 +195,7 @@ class DaoCloudActOperator(BaseOperator):
             skip_if_current=self.skip_if_current,
             run_seconds=None if journal.store is not None else _retry_of_run(self, context),
             server_time=lambda: client.server_time,
+            stopped=lambda: self._killed,
         )
 
     def _journal(self, context: Context) -> Journal:
@@ -206,7 +208,7 @@ class DaoCloudActOperator(BaseOperator):
         return Journal(None if store is None else TaskState(store), self.log.warning)
 
     @contextmanager
-    def _leaving(self, journal: Journal) -> Iterator[None]:
+    def _leaving(self, journal: Journal, wish: Wish) -> Iterator[None]:
         """Keep in the journal how a try ended that did not succeed."""
         try:
             yield
@@ -214,7 +216,9 @@ class DaoCloudActOperator(BaseOperator):
             journal.note(phase="settled", result=None)
             raise
         except (Exception, AirflowTaskTimeout) as e:
-            journal.note(left=type(e).__name__)
+            # An entry that this try did not make its own says nothing of this try.
+            if journal.entry is not None and journal.entry.wish == wish:
+                journal.note(left=type(e).__name__)
             raise
 
     def _block(self, action_id: str, began: float, journal: Journal) -> dict[str, Any]:
@@ -256,6 +260,8 @@ class DaoCloudActOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Say what goes on without us: DaoCloud has no call that cancels an action."""
+        # Airflow 3 calls this while `execute` runs, which then runs on for some seconds.
+        self._killed = True
         if self._running_action:
             self.log.warning(
                 "Action %s of app %s goes on at DaoCloud: it cannot be cancelled.",

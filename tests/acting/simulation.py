@@ -1,0 +1,436 @@
+"""A task instance and the sandbox in one process, on a clock that is moved by hand.
+
+The operator, the journal and the client's retries are the real ones; the contract is the sandbox's.
+Made up are the time, the process (which can die at any point) and what Airflow does between tries.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from unittest import mock
+
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_daocloud import waits
+from airflow_provider_daocloud.acting import Act
+from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.client import DaoCloudClient
+from airflow_provider_daocloud.api.endpoint import Endpoint
+from airflow_provider_daocloud.api.errors import (
+    DaoCloudError,
+    OutcomeUnknownError,
+    UnreachableError,
+)
+from airflow_provider_daocloud.api.protocol import Answer, Call
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.journal import Journal
+from airflow_provider_daocloud.operators.daocloud import (
+    DaoCloudActOperator,
+    DaoCloudAppActionOperator,
+    DaoCloudRedeployOperator,
+)
+from airflow_provider_daocloud.sandbox.contract import Request
+from airflow_provider_daocloud.sandbox.faults import Fault
+from airflow_provider_daocloud.sandbox.objects import Action, App
+from airflow_provider_daocloud.sandbox.options import Options
+from airflow_provider_daocloud.sandbox.service import ConnectionBrokenError, Service
+from airflow_provider_daocloud.sandbox.world import World
+
+T = TypeVar("T")
+
+TOKEN = "simulated-token"
+# Some moment whose date has seconds: nothing of it looks cut.
+BEGIN = 1_800_000_007.0
+DAY = 86400.0
+
+
+class Crash(BaseException):
+    """The process is gone: nothing catches this, and nothing is tidied up."""
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self._now = BEGIN
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+
+    def time(self) -> float:
+        """Return the time in Unix seconds."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; what is due meanwhile happens."""
+        end = self._now + seconds
+        while self._due and self._due[0][0] <= end:
+            when, _, happen = heapq.heappop(self._due)
+            self._now = max(self._now, when)
+            happen()
+        self._now = max(self._now, end)
+
+    def later(self, seconds: float, happen: Callable[[], object]) -> None:
+        """Let something happen by itself, ``seconds`` from now."""
+        heapq.heappush(self._due, (self._now + seconds, next(self._order), happen))
+
+
+@dataclass
+class Points:
+    """The places at which a process can die: around each call, and each write of the journal.
+
+    :param passed: those that the process has passed, by name.
+    :param crash: says whether it dies at a point, by its name and its number.
+    """
+
+    passed: list[str] = field(default_factory=list)
+    crash: Callable[[str, int], bool] = lambda _name, _number: False
+
+    def __call__(self, name: str) -> None:
+        """Pass a point, or die there."""
+        self.passed.append(name)
+        if self.crash(name, len(self.passed)):
+            raise Crash(name)
+
+
+@dataclass
+class Posted:
+    """One action that came from a POST of ours.
+
+    :param wish: the wish that it came from.
+    :param shown: the app's ``last_operated_at`` just before it, as the server showed it.
+    """
+
+    wish: int
+    action: Action
+    shown: float
+
+
+class Store:
+    """Airflow's task state store: JSON by key, outlasting the process.
+
+    :param fail: what the next calls do, by the phase that is written, or ``get``: ``lose`` raises
+        with no effect, ``keep`` raises although it took effect.
+    """
+
+    def __init__(self, points: Points) -> None:
+        self.entries: dict[str, str] = {}
+        self.fail: list[tuple[str, str]] = []
+        self.points = points
+
+    @property
+    def entry(self) -> Any:
+        """What the journal holds, as it is stored."""
+        (text,) = self.entries.values()
+        return json.loads(text)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self._fault("get"):
+            raise ConnectionError("no API server")
+        return json.loads(self.entries[key]) if key in self.entries else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.points(f"before {value['phase']}")
+        fault = self._fault(value["phase"])
+        if fault != "lose":
+            self.entries[key] = json.dumps(value)
+        if fault:
+            raise ConnectionError("no API server")
+        self.points(f"after {value['phase']}")
+
+    def _fault(self, call: str) -> str | None:
+        if self.fail and self.fail[0][0] in (call, "any"):
+            return self.fail.pop(0)[1]
+        return None
+
+
+class Client(DaoCloudClient):
+    """The client of the package, with the sandbox's contract in the place of a network.
+
+    :param on_action: told of each action that a POST started, with what was shown before it.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        clock: Clock,
+        points: Points,
+        on_action: Callable[[Action, float], None],
+    ) -> None:
+        super().__init__(Endpoint("http://sandbox/v1", TOKEN), clock=clock.time, sleep=clock.sleep)
+        self.late: list[float] = []
+        self.refused = 0
+        self._service = service
+        self._time = clock
+        self._points = points
+        self._on_action = on_action
+
+    def _send_once(self, call: Call[T]) -> T:
+        self._points(f"before {call.name}")
+        if call.acts and self.refused:
+            self.refused -= 1
+            raise UnreachableError(str(call), "connection refused.")
+        body = json.dumps(dict(call.body)).encode() if call.body else b""
+        headers = {"authorization": f"token {TOKEN}", "content-type": "application/json"}
+        request = Request(call.method, f"/v1{call.path}", headers, body)
+        if call.acts and self.late:
+            # Given up by us, and still on its way.
+            self._time.later(self.late.pop(0), partial(self._serve, request))
+            raise OutcomeUnknownError(str(call), "no answer came (late); it may have been taken.")
+        try:
+            answer = self._serve(request)
+        except ConnectionBrokenError as e:
+            if call.acts:
+                text = f"no answer came ({e}); the action may have been taken."
+                raise OutcomeUnknownError(str(call), text) from None
+            raise UnreachableError(str(call), f"no answer came ({e}).") from None
+        self._points(f"after {call.name}")
+        now = self._time.time()
+        self.server_time = protocol.server_time(answer)
+        return protocol.interpret(call, answer, now=now, secret=TOKEN)
+
+    def _serve(self, request: Request) -> Answer:
+        world = self._service.world
+        before, app = len(world.actions), world.apps.get(request.path.split("/")[3])
+        shown = world.view(app).last_operated_at if app else 0.0
+        try:
+            made = self._service.call(request, pause=self._time.sleep)
+        finally:
+            if len(world.actions) > before and request.method == "POST":
+                self._on_action(list(world.actions.values())[-1], shown)
+        return Answer(made.status, made.headers, made.body)
+
+
+class _Simulated(DaoCloudActOperator):
+    """The operator on the simulation's clock."""
+
+    simulation: Simulation
+
+    def _act(self, context: Any, journal: Journal) -> Act:
+        simulation, act = self.simulation, super()._act(context, journal)
+        return replace(
+            act, clock=simulation.clock.time, sleep=simulation.clock.sleep, log=simulation.log
+        )
+
+
+class Redeploy(_Simulated, DaoCloudRedeployOperator):
+    pass
+
+
+class AppAction(_Simulated, DaoCloudAppActionOperator):
+    pass
+
+
+@dataclass
+class Ending:
+    """How a try ended.
+
+    :param result: what the task returned.
+    :param error: what it raised; a `Crash` if its process died.
+    :param deferral: what it waits for in the triggerer, if it has not ended.
+    :param passed: the points that it passed.
+    """
+
+    result: Any = None
+    error: BaseException | None = None
+    deferral: TaskDeferred | None = None
+    passed: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """The class of what was raised, *deferred*, or *success*."""
+        if self.deferral is not None:
+            return "deferred"
+        return "success" if self.error is None else type(self.error).__name__
+
+
+class Simulation:
+    """One app, one task instance that acts on it, and Airflow around it.
+
+    :param action: ``start``, ``stop``, ``restart`` or ``redeploy``.
+    :param release_name: the release of a redeploy; the app runs ``v1``.
+    :param options: of the sandbox's world.
+    :param state: the app's.
+    :param store: whether this Airflow has a task state store.
+    :param retries: of the task.
+    :param arguments: of the operator.
+    """
+
+    def __init__(
+        self,
+        action: str = "redeploy",
+        release_name: str = "v2",
+        *,
+        options: Options | None = None,
+        state: str | None = None,
+        store: bool = True,
+        retries: int = 2,
+        **arguments: Any,
+    ) -> None:
+        self.action = action
+        self.release_name = release_name
+        self.arguments = {"timeout": 600.0, "deferrable": False} | arguments
+        self.clock = Clock()
+        self.points = Points()
+        self.lines: list[str] = []
+        self.posted: list[Posted] = []
+        self.xcoms: dict[str, Any] = {}
+        self.service = Service(
+            partial(World, clock=self.clock.time, seed=0, options=options or Options())
+        )
+        self.world = self.service.world
+        self.world.add_account(TOKEN)
+        at_rest = {"start": "STOPPED"}.get(action, "RUNNING")
+        self.app: App = self.world.add_app(
+            "web", state=state or at_rest, release_name="v1", last_operated_at=BEGIN - DAY
+        )
+        self.store = Store(self.points) if store else None
+        self.client = Client(self.service, self.clock, self.points, self._note)
+        # What Airflow keeps of the task.
+        self.retries = retries
+        self.max_tries = retries
+        self.try_number = 0
+        self.clears = 0
+        self.wish = 0
+        self.wished_at = self.clock.time()
+
+    # What Airflow and people do
+
+    def run(self, crash: str | int | None = None, **arguments: Any) -> Ending:
+        """Run the next try, to its end or until it waits in the triggerer.
+
+        :param crash: the point at which its process dies: its name, or its number.
+        :param arguments: of the operator, if they are others than before.
+        """
+        self.try_number += 1
+        return self._process(_execute, crash, self.operator(**arguments))
+
+    def process_of(self, task: Any) -> Ending:
+        """Run the next try with an operator that the test has in hand."""
+        self.try_number += 1
+        return self._process(_execute, None, task)
+
+    def resume(self, ending: Ending, crash: str | int | None = None) -> Ending:
+        """Wait in the triggerer for as long as it takes, and end the try in a new process."""
+        assert ending.deferral is not None
+        trigger = ending.deferral.trigger
+        self.points.crash = lambda _name, _number: False
+        try:
+            look = waits.block(
+                trigger.wait(),
+                partial(self.client.send, patience=0.0),
+                timeout=trigger.timeout,
+                poll_interval=trigger.poll_interval,
+                max_outage=trigger.max_outage,
+                log=self.log,
+                clock=self.clock.time,
+                sleep=self.clock.sleep,
+            )
+            outcome = waits.Outcome.of_look(look)
+        except DaoCloudError as e:
+            outcome = waits.Outcome.of_error(e)
+        event = outcome.as_event()
+        return self._process(
+            lambda task, context: task.execute_complete(context, event), crash, self.operator()
+        )
+
+    def to_the_end(self, crash: str | int | None = None, **arguments: Any) -> Ending:
+        """Run the next try, in the triggerer too if it goes there."""
+        ending = self.run(crash, **arguments)
+        return ending if ending.deferral is None else self.resume(ending)
+
+    def clear(self, *, moves: bool = True) -> None:
+        """Clear the task: a new wish.
+
+        :param moves: whether Airflow moves ``max_tries``.
+        """
+        if moves:
+            self.max_tries = self.try_number + self.retries
+        self.clears += 1
+        self.wish += 1
+        self.wished_at = self.clock.time()
+
+    def fault(self, kind: Any, **rule: Any) -> None:
+        """Switch a fault of the sandbox on."""
+        self.service.add_fault(Fault(kind, **rule))
+
+    def another(self, action: str, release_name: str | None = None) -> Action:
+        """Let somebody else act on the app."""
+        return self.world.operate(self.app.id, action, release_name)
+
+    # What can be said of it
+
+    @property
+    def effects(self) -> int:
+        """How many actions came from us."""
+        return len(self.posted)
+
+    @property
+    def call(self) -> str:
+        """The name of the call that posts the action."""
+        return f"{self.action}_app"
+
+    def log(self, text: str, *arguments: Any) -> None:
+        self.lines.append(text % arguments)
+
+    def _note(self, action: Action, shown: float) -> None:
+        self.posted.append(Posted(self.wish, action, shown))
+
+    # Airflow's machinery
+
+    def operator(self, **arguments: Any) -> _Simulated:
+        """Return a fresh copy of the operator, as each process has one."""
+        given: dict[str, Any] = {"task_id": "act", "app_id": self.app.id, "retries": self.retries}
+        given |= self.arguments | arguments
+        task: _Simulated
+        if self.action == "redeploy":
+            task = Redeploy(**{"release_name": self.release_name} | given)
+        else:
+            task = AppAction(**{"action": self.action} | given)
+        task.simulation = self
+        hook = DaoCloudHook()
+        hook._client = self.client
+        task.__dict__["hook"] = hook
+        return task
+
+    def _process(
+        self, step: Callable[[Any, Any], Any], crash: str | int | None, task: Any
+    ) -> Ending:
+        self.points.passed = []
+        self.points.crash = lambda name, number: crash in (name, number)
+        # The operator asks how long ago that was, by the machine's clock.
+        run_began = datetime.now(UTC) - timedelta(seconds=self.clock.time() - BEGIN)
+        ti = SimpleNamespace(
+            try_number=self.try_number, max_tries=self.max_tries, xcom_push=self._xcom_push
+        )
+        context = {
+            "ti": ti,
+            "task_state_store": self.store,
+            "dag_run": SimpleNamespace(clear_number=self.clears, start_date=run_began),
+        }
+        ending = Ending(passed=self.points.passed)
+        block = partial(waits.block, clock=self.clock.time, sleep=self.clock.sleep)
+        with mock.patch.object(waits, "block", block):
+            try:
+                ending.result = step(task, context)
+                self.points("return")
+            except TaskDeferred as e:
+                ending.deferral = e
+            except (Exception, Crash) as e:
+                ending.result, ending.error = None, e
+        return ending
+
+    def _xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+def _execute(task: Any, context: Any) -> Any:
+    """Call ``execute`` past Airflow's guard, which wants a task runner around it."""
+    return DaoCloudActOperator.execute.__wrapped__(task, context)  # type: ignore[attr-defined]
