@@ -80,6 +80,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         # Airflow 2 knows no other link classes than these; later lines need no list.
         "extra-links": [f"{package}.links.AppLink", f"{package}.links.BuildFlowLink"],
+        "cli": [f"{package}.cli.get_daocloud_cli_commands"],
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

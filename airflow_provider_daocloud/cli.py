@@ -1,0 +1,377 @@
+"""``airflow daocloud …`` (3.2+), and ``python -m airflow_provider_daocloud …`` everywhere.
+
+Exit codes, for scripts:
+
+- 0: it is done; without ``--wait``: it was accepted.
+- 1: DaoCloud says no: the action failed, or the call is refused (a wrong token, no such app).
+- 2: unusable input: an option, or a field of the connection. Nothing was sent.
+- 3: could not find out: DaoCloud cannot be read, or nobody can tell whether the action was taken.
+- 4: the time is up, and it still goes on.
+- 130: Ctrl-C. What was accepted goes on at DaoCloud.
+
+The result goes to the standard output, everything else to the standard error. The access token
+comes from the Airflow Connection, and never from the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, redirect_stdout, suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_daocloud.api.errors import (
+    ActionFailedError,
+    AuthenticationError,
+    CallError,
+    DaoCloudError,
+    InputError,
+    NotFoundError,
+    RefusedError,
+    WaitError,
+    WaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+
+    Rows = list[dict[str, Any]]
+    Run = Callable[[argparse.Namespace, DaoCloudHook], Rows]
+
+# For how long one call may be retried, in seconds: a person is waiting.
+PATIENCE = 15.0
+
+DONE, SAYS_NO, UNUSABLE, UNKNOWN, TIME_IS_UP, STOPPED = 0, 1, 2, 3, 4, 130
+
+SUMMARY = "Look at DaoCloud, and operate apps"
+
+
+class _EndedError(Exception):
+    """The command ends here, with a text and an exit code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+# What each command does
+
+
+def check(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: ARG001
+    """Say whether the connection works: ``GET /v1/apps`` and ``GET /v1/build-flows``."""
+    from airflow_provider_daocloud.api import protocol
+
+    works, message = hook.test_connection()
+    if not works:
+        code: int | None = SAYS_NO
+        try:
+            hook.look(protocol.list_apps())
+        except DaoCloudError as e:
+            code = exit_code(e)
+        raise _EndedError(message, code or SAYS_NO)
+    return [{"conn_id": hook.daocloud_conn_id, "works": works, "message": message}]
+
+
+def apps(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: ARG001
+    """List the apps: ``GET /v1/apps``."""
+    columns = ("id", "name", "state", "release_name", "last_operated_at")
+    return [_only(app.as_dict(), columns) for app in hook.list_apps()]
+
+
+def build_flows(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: ARG001
+    """List the build flows: ``GET /v1/build-flows``."""
+    columns = ("id", "name", "status", "package_id", "repo")
+    return [_only(flow.as_dict(), columns) for flow in hook.list_build_flows()]
+
+
+def app(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Show one app: ``GET /v1/apps/{id}``."""
+    found = hook.get_app(args.app_id)
+    shown = found.as_dict()
+    if found.config is not None:
+        shown["instances"] = found.config.instances
+        shown["expose_ports"] = list(found.config.expose_ports)
+        shown["command"] = found.config.command
+    return [shown]
+
+
+def action(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Show one action, or wait for it: ``GET /v1/apps/{id}/actions/{action_id}``."""
+    if args.wait:
+        return _wait(args, hook, args.action_id)
+    return [hook.get_action(args.app_id, args.action_id).as_dict()]
+
+
+def redeploy(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Redeploy an app: ``POST /v1/apps/{id}/actions/redeploy``."""
+    return _act(args, hook, lambda: hook.redeploy_app(args.app_id, args.release_name))
+
+
+def start(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Start an app: ``POST /v1/apps/{id}/actions/start``."""
+    return _act(args, hook, lambda: hook.start_app(args.app_id))
+
+
+def stop(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Stop an app: ``POST /v1/apps/{id}/actions/stop``."""
+    return _act(args, hook, lambda: hook.stop_app(args.app_id))
+
+
+def restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Restart an app: ``POST /v1/apps/{id}/actions/restart``."""
+    return _act(args, hook, lambda: hook.restart_app(args.app_id))
+
+
+def _act(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[], str]) -> Rows:
+    if args.wait:
+        _check_times(args)
+    try:
+        action_id = post()
+    except KeyboardInterrupt:
+        raise _EndedError(
+            f"Stopped while it was being sent: it may or may not have been taken. "
+            f"See what `app {args.app_id}` shows before you send it again.",
+            STOPPED,
+        ) from None
+    if args.wait:
+        _tell(f"DaoCloud has accepted it: action {action_id} of app {args.app_id}.")
+        return _wait(args, hook, action_id)
+    return [{"app_id": args.app_id, "action_id": action_id}]
+
+
+def _wait(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
+    from airflow_provider_daocloud import waits
+
+    wait = waits.ActionWait(args.app_id, action_id)
+    with _progress() as (show, log):
+
+        def look(call: Any) -> Any:
+            try:
+                seen = hook.look(call)
+            except CallError as e:
+                show(f"cannot be read ({e})")
+                raise
+            show(seen.state_text)
+            return seen
+
+        try:
+            seen = waits.block(wait, look, log=log, **_check_times(args)).seen
+        except KeyboardInterrupt:
+            raise _EndedError(
+                f"Stopped waiting. The {wait} goes on at DaoCloud, which cannot cancel it. "
+                f"Wait for it again with `action {args.app_id} {action_id} --wait`.",
+                STOPPED,
+            ) from None
+    return [seen.as_dict()]
+
+
+def _check_times(args: argparse.Namespace) -> dict[str, Any]:
+    from airflow_provider_daocloud.arguments import check_seconds
+
+    return {
+        "timeout": check_seconds("--timeout", args.timeout),
+        "poll_interval": check_seconds("--poll-interval", args.poll_interval),
+        "max_outage": check_seconds("--max-outage", args.max_outage, zero=True),
+    }
+
+
+# What all commands have in common
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the exit code that an error stands for, or None for one that is not ours.
+
+    :param error: what a command ended with.
+    """
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    if isinstance(error, _EndedError):
+        return error.code
+    if isinstance(error, (InputError, AirflowNotFoundException)):
+        return UNUSABLE
+    if isinstance(error, WaitTimeoutError):
+        return TIME_IS_UP
+    if isinstance(error, (ActionFailedError, AuthenticationError, NotFoundError, RefusedError)):
+        return SAYS_NO
+    return UNKNOWN if isinstance(error, DaoCloudError) else None
+
+
+def _command(run: Run) -> Callable[[argparse.Namespace], None]:
+    def command(args: argparse.Namespace) -> None:
+        sys.exit(_run(run, args))
+
+    command.__name__, command.__doc__ = run.__name__, run.__doc__
+    return command
+
+
+def _run(run: Run, args: argparse.Namespace) -> int:
+    from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+
+    # Airflow's own connection commands do the same: connections of the database are found, too.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    try:
+        with _logs_on_stderr(), closing(DaoCloudHook(args.conn_id)) as hook:
+            hook.get_conn().patience = PATIENCE
+            rows = run(args, hook)
+    except KeyboardInterrupt:
+        _tell("Stopped.")
+        return STOPPED
+    except Exception as e:
+        code = exit_code(e)
+        if code is None:
+            raise
+        if isinstance(e, WaitError) and e.observed:
+            _print([e.observed], args.output, single=True)
+        _tell(str(e))
+        return code
+    _print(rows, args.output, single=run not in (apps, build_flows))
+    return DONE
+
+
+def _print(rows: Rows, output: str, *, single: bool) -> None:
+    from airflow.cli.simple_table import AirflowConsole
+
+    if single and output in ("table", "plain"):
+        rows = [{"field": key, "value": value} for row in rows for key, value in row.items()]
+    AirflowConsole().print_as(data=rows, output=output)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command talks to its user
+
+
+@contextmanager
+def _logs_on_stderr() -> Iterator[None]:
+    # Some of Airflow's handlers keep the stream that they began with, others look it up.
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+            with suppress(AttributeError):
+                handler.setStream(sys.stderr)
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
+    """Yield what shows each look, and what logs the few that matter.
+
+    On a terminal one line with a running clock is kept up to date; a pipe or a file gets a line for
+    each change, and else ever fewer of them.
+    """
+
+    def log(text: str, *args: object) -> None:
+        _tell(text % args)
+
+    def nothing(*_: object) -> None:
+        pass
+
+    if not sys.stderr.isatty():
+        yield nothing, log
+        return
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def show(state: str) -> None:
+            progress.update(task, description=state)
+
+        yield show, nothing
+
+
+def _only(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
+    return {name: row[name] for name in columns}
+
+
+# How they are called
+
+
+def get_daocloud_cli_commands() -> list[Any]:
+    """Return the command group, as Airflow 3.2+ asks for it through the provider's metadata."""
+    from airflow.cli import cli_config
+
+    Arg: Any = cli_config.Arg  # noqa: N806 - a class, which has no types
+    conn_id = Arg(
+        ("-c", "--conn-id"),
+        default="daocloud_default",
+        help="Id of the Connection of type daocloud (default: daocloud_default)",
+    )
+    app_id = Arg(("app_id",), metavar="APP_ID", help="Id of the app, as `apps` lists it")
+    waiting = (
+        Arg(("-w", "--wait"), action="store_true", help="Wait until it has succeeded"),
+        Arg(
+            ("--timeout",),
+            type=float,
+            default=3600.0,
+            metavar="SECONDS",
+            help="How long to wait; a last look is taken then (default: 3600)",
+        ),
+        Arg(
+            ("--poll-interval",),
+            type=float,
+            default=10.0,
+            metavar="SECONDS",
+            help="The longest time between two looks; the first come sooner (default: 10)",
+        ),
+        Arg(
+            ("--max-outage",),
+            type=float,
+            default=600.0,
+            metavar="SECONDS",
+            help="For how long DaoCloud may be unreadable (default: 600)",
+        ),
+    )
+
+    def command(name: str, text: str, run: Run, *args: Any) -> Any:
+        every = (conn_id, cli_config.ARG_OUTPUT)
+        return cli_config.ActionCommand(name, text, _command(run), (*args, *every))
+
+    release = Arg(
+        ("release_name",), metavar="RELEASE", help="Release (image tag); the current one is allowed"
+    )
+    action_id = Arg(("action_id",), metavar="ACTION_ID", help="Id of the action")
+    commands = (
+        command("check", "Say whether the connection works", check),
+        command("apps", "List the apps", apps),
+        command("build-flows", "List the build flows", build_flows),
+        command("app", "Show one app", app, app_id),
+        command("action", "Show one action, or wait for it", action, app_id, action_id, *waiting),
+        command("redeploy", "Redeploy an app to a release", redeploy, app_id, release, *waiting),
+        command("start", "Start an app", start, app_id, *waiting),
+        command("stop", "Stop an app", stop, app_id, *waiting),
+        command("restart", "Restart an app", restart, app_id, *waiting),
+    )
+    description = (
+        f"{SUMMARY}. Exit codes: 0 done; 1 DaoCloud says no; 2 unusable input; "
+        "3 could not find out; 4 the time is up; 130 Ctrl-C."
+    )
+    return [cli_config.GroupCommand("daocloud", SUMMARY, commands, description)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a command, and exit with its code.
+
+    :param argv: the arguments; those of this process if not given.
+    """
+    (group,) = get_daocloud_cli_commands()
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_daocloud", description=group.description
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in group.subcommands:
+        one = commands.add_parser(command.name, help=command.help, description=command.help)
+        for arg in command.args:
+            arg.add_to_parser(one)
+        one.set_defaults(func=command.func)
+    args = parser.parse_args(argv)
+    args.func(args)

@@ -1,0 +1,369 @@
+"""The command line against the sandbox: what it prints, what it does, and with what it exits."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from airflow import __version__ as airflow_version
+
+from airflow_provider_daocloud import cli
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+
+ROOT = Path(__file__).parents[2]
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: object
+    out: str
+    err: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The one row that was printed as JSON, and nothing beside it."""
+        (row,) = json.loads(self.out)
+        return dict(row)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(
+    daocloud_sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Return a function that runs a command, and checks that the token is nowhere."""
+    daocloud_sandbox.set_options(speed=20)
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    monkeypatch.setattr(cli, "PATIENCE", 0.2)
+
+    def run(*argv: str) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main([*argv])
+        ended = Ended(caught.value.code, *capsys.readouterr())
+        assert daocloud_sandbox.token not in ended.out + ended.err
+        return ended
+
+    return run
+
+
+@pytest.fixture
+def web(daocloud_sandbox: Sandbox) -> str:
+    """Return the id of an app."""
+    return daocloud_sandbox.world.app("web").id
+
+
+def test_apps_lists_every_app(run: Run, daocloud_sandbox: Sandbox) -> None:
+    ended = run("apps", "-o", "json")
+
+    assert ended.code == 0
+    world = {app.id: app for app in daocloud_sandbox.world.apps.values()}
+    assert {row["id"]: (row["name"], row["release_name"]) for row in json.loads(ended.out)} == {
+        app.id: (app.name, app.release_name) for app in world.values()
+    }
+
+
+@pytest.mark.parametrize("output", ["table", "plain", "yaml", "json"])
+def test_lists_come_in_every_format_of_airflow(run: Run, output: str, web: str) -> None:
+    for command in ("apps", "build-flows"):
+        ended = run(command, "--output", output)
+        assert ended.code == 0
+        assert "web" in ended.out
+    assert web in run("app", web, "-o", output).out
+
+
+def test_build_flows_lists_every_flow(run: Run, daocloud_sandbox: Sandbox) -> None:
+    rows = json.loads(run("build-flows", "-o", "json").out)
+
+    flows = daocloud_sandbox.world.build_flows.values()
+    assert {(row["id"], row["status"], row["package_id"]) for row in rows} == {
+        (flow.id, flow.status, flow.package_id) for flow in flows
+    }
+
+
+def test_app_shows_its_config(run: Run, web: str) -> None:
+    row = run("app", web, "-o", "json").row
+
+    assert row["id"] == web
+    assert row["instances"] == "2"
+    assert row["expose_ports"] == ["8080"]
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "app", "state"),
+    [
+        ("redeploy", ["v2.0.0"], "web", "RUNNING"),
+        ("restart", [], "web", "RUNNING"),
+        ("stop", [], "web", "STOPPED"),
+        ("start", [], "worker", "RUNNING"),
+    ],
+)
+def test_actions_act_once_and_wait(
+    run: Run, daocloud_sandbox: Sandbox, command: str, more: list[str], app: str, state: str
+) -> None:
+    app_id = daocloud_sandbox.world.app(app).id
+
+    ended = run(command, app_id, *more, "--wait", "-o", "json")
+
+    assert ended.code == 0
+    assert ended.row["state"] == "SUCCESS"
+    assert ended.row["action_name"] == f"{command}_app"
+    assert ended.row["action_id"] in ended.err
+    assert "SUCCESS after" in ended.err
+    assert daocloud_sandbox.effects == {f"{command}_app": 1}
+    assert daocloud_sandbox.world.app(app).rest_state == state
+    if more:
+        assert daocloud_sandbox.world.app(app).release_name == more[0]
+
+
+def test_without_wait_the_action_can_be_shown_and_awaited_later(
+    run: Run, daocloud_sandbox: Sandbox, web: str
+) -> None:
+    daocloud_sandbox.world.plan(ActionPlan(by_hand=True))
+    accepted = run("restart", web, "-o", "json")
+    assert accepted.code == 0
+    action_id = accepted.row["action_id"]
+
+    assert run("action", web, action_id, "-o", "json").row["state"] == "IN_PROCESS"
+    daocloud_sandbox.world.finish_action(action_id)
+    ended = run("action", web, action_id, "--wait", "-o", "json")
+
+    assert (ended.code, ended.row["state"]) == (0, "SUCCESS")
+    assert daocloud_sandbox.effects == {"restart_app": 1}
+
+
+def test_a_failed_action_exits_with_1_and_the_words_of_daocloud(
+    run: Run, daocloud_sandbox: Sandbox, web: str
+) -> None:
+    daocloud_sandbox.world.plan(ActionPlan(state="FAILED", message="no such image"))
+
+    ended = run("redeploy", web, "v2", "--wait", "-o", "json")
+
+    assert ended.code == 1
+    assert "no such image" in ended.err
+    assert (ended.row["state"], ended.row["error_message"]) == ("FAILED", "no such image")
+
+
+@pytest.mark.parametrize("command", ["check", "apps", "restart"])
+def test_a_refused_token_exits_with_1(
+    run: Run, daocloud_sandbox: Sandbox, web: str, command: str
+) -> None:
+    daocloud_sandbox.world.revoke("main")
+
+    ended = run(command, *([web] if command == "restart" else []))
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "401" in ended.err
+
+
+def test_an_unknown_app_exits_with_1(run: Run) -> None:
+    assert run("app", "no-such-app").code == 1
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["app", "a/b"],
+        ["app", ""],
+        ["redeploy", "a"],
+        ["redeploy", "a", " ", "--wait"],
+        ["restart", "a", "--wait", "--timeout", "-1"],
+        ["restart", "a", "--wait", "--poll-interval", "0"],
+        ["restart", "a", "--wait", "--timeout", "soon"],
+        ["apps", "-o", "xml"],
+        ["apps", "--conn-id", "no_such_connection"],
+        ["launch", "a"],
+        [],
+    ],
+)
+def test_unusable_input_exits_with_2_and_sends_nothing(
+    run: Run, daocloud_sandbox: Sandbox, argv: list[str], airflow_home: Path
+) -> None:
+    ended = run(*argv)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err
+    assert daocloud_sandbox.counts == {}
+
+
+def test_a_connection_without_a_token_exits_with_2(
+    run: Run, daocloud_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EMPTY", json.dumps({"conn_type": "daocloud"}))
+
+    ended = run("apps", "--conn-id", "empty")
+
+    assert ended.code == 2
+    assert "connection 'empty', field 'password'" in ended.err
+
+
+def test_what_cannot_be_read_exits_with_3(run: Run, daocloud_sandbox: Sandbox, web: str) -> None:
+    daocloud_sandbox.fault("status", status=503, call="list_apps", times=None)
+    assert run("apps").code == 3
+    daocloud_sandbox.fault("status", status=503, call="get_action", times=None)
+    ended = run("restart", web, "--wait", "--max-outage", "0")
+    assert ended.code == 3
+    assert "could not find out" in ended.err
+
+
+def test_an_answer_that_never_came_exits_with_3_and_is_not_sent_again(
+    run: Run, daocloud_sandbox: Sandbox, web: str
+) -> None:
+    daocloud_sandbox.fault("drop", call="restart_app", effect="after")
+
+    ended = run("restart", web, "--wait")
+
+    assert ended.code == 3
+    assert "may have been taken" in ended.err
+    assert daocloud_sandbox.effects == {"restart_app": 1}
+
+
+def test_time_that_is_up_exits_with_4(run: Run, daocloud_sandbox: Sandbox, web: str) -> None:
+    daocloud_sandbox.world.plan(ActionPlan(by_hand=True))
+
+    ended = run("restart", web, "--wait", "--timeout", "0.1", "-o", "json")
+
+    assert (ended.code, ended.row["state"]) == (4, "IN_PROCESS")
+    assert "time is up" in ended.err
+
+
+def test_check_says_what_is_seen(run: Run) -> None:
+    ended = run("check", "-o", "json")
+
+    assert ended.code == 0
+    assert "4 apps and 3 build flows" in ended.row["message"]
+
+
+def test_ctrl_c_while_it_is_sent_says_that_nobody_knows(
+    run: Run, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DaoCloudHook, "restart_app", interrupted)
+
+    ended = run("restart", web)
+
+    assert ended.code == 130
+    assert "may or may not have been taken" in ended.err
+
+
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_progress_and_the_result_stays_clean(
+    run: Run, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+
+    ended = run("restart", web, "--wait", "-o", "json")
+
+    assert (ended.code, ended.row["state"]) == (0, "SUCCESS")
+    assert "IN_PROCESS" in terminal.getvalue()
+    assert "next look" not in terminal.getvalue()
+
+
+@pytest.fixture
+def started(daocloud_sandbox: Sandbox) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a function that starts ``python -m`` of a module."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*argv: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *argv],
+            cwd=ROOT,
+            env=env or dict(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_ctrl_c_while_waiting_says_what_goes_on(
+    started: Callable[..., subprocess.Popen[str]], daocloud_sandbox: Sandbox, web: str
+) -> None:
+    """A real SIGINT: the action is named, nothing is printed as a result, the code is 130."""
+    daocloud_sandbox.world.plan(ActionPlan(by_hand=True))
+    process = started("airflow_provider_daocloud", "restart", web, "--wait")
+    daocloud_sandbox.service.wait_for(lambda: daocloud_sandbox.counts["get_action"] > 0, 60)
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (130, "")
+    (action_id,) = daocloud_sandbox.world.actions
+    assert f"action {action_id} of app {web} goes on at DaoCloud" in err
+    assert "Traceback" not in err
+
+
+def test_a_connection_in_the_database_is_found_and_stdout_is_the_result_alone(
+    started: Callable[..., subprocess.Popen[str]], daocloud_sandbox: Sandbox, airflow_home: Path
+) -> None:
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    conn_id = f"in_database_{time.monotonic_ns()}"
+    with create_session() as session:
+        session.add(
+            Connection(  # noqa: AIR311 - a row of the database
+                conn_id=conn_id,
+                conn_type="daocloud",
+                host=daocloud_sandbox.url,
+                password=daocloud_sandbox.token,
+            )
+        )
+    process = started("airflow_provider_daocloud", "apps", "-c", conn_id, "-o", "json")
+
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+    assert {row["name"] for row in json.loads(out)} == {"web", "api", "worker", "preview"}
+    assert daocloud_sandbox.token not in err
+
+
+INSTALLED = any(
+    point.value.startswith("airflow_provider_daocloud.")
+    for point in entry_points(group="apache_airflow_provider")
+)
+LINE = tuple(int(number) for number in airflow_version.split(".")[:2])
+
+
+@pytest.mark.skipif(LINE < (3, 2), reason="providers have commands from Airflow 3.2 on")
+@pytest.mark.skipif(not INSTALLED, reason="the package is not installed here")
+def test_airflow_has_the_same_commands(
+    started: Callable[..., subprocess.Popen[str]], daocloud_sandbox: Sandbox, airflow_home: Path
+) -> None:
+    process = started("airflow", "daocloud", "apps", "-o", "json")
+
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+    assert {row["name"] for row in json.loads(out)} == {"web", "api", "worker", "preview"}
