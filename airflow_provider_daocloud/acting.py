@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import (
@@ -32,18 +32,13 @@ from airflow_provider_daocloud.api.models import (
     AppState,
 )
 from airflow_provider_daocloud.api.protocol import Call
+from airflow_provider_daocloud.arguments import DEFAULT_SETTLE, IfBusy, OnAmbiguous
 from airflow_provider_daocloud.journal import Asked, Before, Entry, Journal, Wish
 from airflow_provider_daocloud.waits import Cadence
 
 T = TypeVar("T")
 
-OnAmbiguous = Literal["verify", "adopt", "resend", "fail"]
-ON_AMBIGUOUS = ("verify", "adopt", "resend", "fail")
-IfBusy = Literal["wait", "send", "fail"]
-IF_BUSY = ("wait", "send", "fail")
 
-# For how long an app is watched before a POST without an answer is taken never to have arrived.
-DEFAULT_SETTLE = 30.0
 # In that time the looks at the app are this many seconds apart.
 LOOK_EVERY = 2.0
 # What is waited for longer than that is asked for ever more seldom.

@@ -13,12 +13,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import XComArg, conf
 
-from airflow_provider_daocloud.api.protocol import Call
-from airflow_provider_daocloud.waits import Outcome, Tracker, Wait
+from airflow_provider_daocloud.lazy import lazy
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud import waits
+    from airflow_provider_daocloud.api.protocol import Call
+    from airflow_provider_daocloud.waits import Outcome, Wait
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
 
 # Airflow's own time-out of a deferred task skips our code, and so the last look and the words. It
 # is set this much later than ours, in seconds, and only catches a triggerer that does not answer.
@@ -128,8 +134,8 @@ def outcome_of_event(
         # ``dag.test()`` knows no end from the trigger and hands over its name. The result is not
         # in it, and success is not taken on its word: look once more.
         waited = wait()
-        return Outcome.of_look(Tracker(waited, time.time()).saw(send(waited.call())))
-    return Outcome.of_event(event)
+        return waits.Outcome.of_look(waits.Tracker(waited, time.time()).saw(send(waited.call())))
+    return waits.Outcome.of_event(event)
 
 
 def ends_from_trigger(task: Any) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -27,7 +28,13 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.waits import Outcome, is_fatal
+from airflow_provider_daocloud.lazy import lazy
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud import waits
+    from airflow_provider_daocloud.waits import Outcome
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
 
 
 class DaoCloudActionFailedError(ActionFailedError, AirflowException):
@@ -54,7 +61,7 @@ def airflow_error(error: DaoCloudError) -> Exception:
 
     :param error: an error of ``api.errors``.
     """
-    if is_fatal(error):
+    if waits.is_fatal(error):
         return AirflowFailException(str(error))
     if isinstance(error, WaitError):
         return _AIRFLOW_CLASS.get(type(error), type(error))(str(error), error.observed)
@@ -85,8 +92,8 @@ def outcome_of(error: Exception) -> Outcome:
     :param error: one of ``api.errors``, or that there is no such Connection.
     """
     if isinstance(error, DaoCloudError):
-        return Outcome.of_error(error)
-    return Outcome("fatal", None, str(error))
+        return waits.Outcome.of_error(error)
+    return waits.Outcome("fatal", None, str(error))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol
 
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import (
@@ -40,15 +40,14 @@ from airflow_provider_daocloud.api.models import (
     BuildFlow,
     BuildStatus,
 )
+from airflow_provider_daocloud.arguments import (
+    DEFAULT_MAX_OUTAGE,
+    FIRST_INTERVAL,
+    INTERVAL_SHARE,
+)
 
-# Seconds for which DaoCloud may be unreadable before a wait gives up.
-DEFAULT_MAX_OUTAGE = 600.0
 # Seconds in which a 404 for an action is taken for a read replica that lags behind its POST.
 NOT_FOUND_GRACE = 10.0
-# The first looks are this many seconds apart; then the pause grows with the time waited.
-FIRST_INTERVAL = 1.0
-# A pause is at most this part of the time waited so far, so that an end is seen that much late.
-INTERVAL_SHARE = 0.2
 
 Memory = dict[str, Any]
 
@@ -411,6 +410,8 @@ class WaitLog:
             note = f" ({tracker.last.note})" if tracker.last.note else ""
             news = saying = f"is {tracker.last.state}{note}"
         else:
+            # Not looked at yet: nothing to tell, and nothing to come back for soon.
+            self._next = max(self._next, now - tracker.started + 10)
             return
         elapsed = now - tracker.started
         if news == self._told and elapsed < self._next:
@@ -462,23 +463,6 @@ def block(
         pause = min(tracker.pause(now, cadence), deadline - now)
         wait_log.look(tracker, now, pause)
         sleep(pause)
-
-
-def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
-    """Return a duration in seconds.
-
-    :param name: the argument's name, for the error.
-    :param value: seconds as a number, or a timedelta.
-    :param zero: whether 0 is allowed.
-    :raises InputError: it is no duration, negative, not finite, or 0 where that is not allowed.
-    """
-    seconds = value.total_seconds() if hasattr(value, "total_seconds") else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise InputError(name, f"must be a number of seconds, not {value!r}.")
-    if not (0 <= seconds < float("inf")) or (seconds == 0 and not zero):
-        least = "0 or more" if zero else "more than 0"
-        raise InputError(name, f"must be {least} seconds, not {value!r}.")
-    return cast("float", seconds)
 
 
 def _unknown(state: ActionState | BuildStatus, text: str) -> str:

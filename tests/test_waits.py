@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud import waits
+from airflow_provider_daocloud import arguments, waits
 from airflow_provider_daocloud.api import errors
 from airflow_provider_daocloud.api.errors import CallError, InputError, WaitError
 from airflow_provider_daocloud.api.models import Action, BuildFlow, BuildStatus
@@ -727,7 +727,7 @@ def test_error_in_an_event_is_short() -> None:
 )
 def test_durations(value: Any, seconds: float) -> None:
     """A duration is a number of seconds, or a timedelta."""
-    assert waits.check_seconds("timeout", value) == seconds
+    assert arguments.check_seconds("timeout", value) == seconds
 
 
 def bad_durations() -> Iterable[Any]:
@@ -741,12 +741,12 @@ def bad_durations() -> Iterable[Any]:
 def test_bad_durations(value: Any, zero: bool) -> None:
     """Negative, endless, no number: an error that names the argument."""
     with pytest.raises(InputError, match=r"^poll_interval: must be "):
-        waits.check_seconds("poll_interval", value, zero=zero)
+        arguments.check_seconds("poll_interval", value, zero=zero)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, timedelta()])
 def test_zero(value: Any) -> None:
     """Zero is a duration only where it means something."""
-    assert waits.check_seconds("max_outage", value, zero=True) == 0
+    assert arguments.check_seconds("max_outage", value, zero=True) == 0
     with pytest.raises(InputError, match=r"^timeout: must be more than 0"):
-        waits.check_seconds("timeout", value)
+        arguments.check_seconds("timeout", value)

@@ -29,11 +29,10 @@ from airflow_provider_daocloud.api.errors import (
     ServerFaultError,
 )
 from airflow_provider_daocloud.api.models import Action, App, BuildFlow, ShapeError
+from airflow_provider_daocloud.arguments import APP_ACTIONS
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-
-APP_ACTIONS = ("start", "stop", "restart")
 
 # The limit is by the hour, so a reset further away than this is a broken clock or header.
 LONGEST_RESET = 3660.0

@@ -15,8 +15,8 @@ from airflow_provider_daocloud.api.endpoint import (
     Endpoint,
 )
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.arguments import check_seconds
 from airflow_provider_daocloud.provider_info import EXTRA_FIELDS
-from airflow_provider_daocloud.waits import check_seconds
 
 
 class ConnectionLike(Protocol):

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
-from airflow_provider_daocloud import provider_info, waits
-from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud import provider_info
 from airflow_provider_daocloud.api.errors import AuthenticationError, DaoCloudError
-from airflow_provider_daocloud.hooks.connection import endpoint_of
+from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, check_seconds
+from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_daocloud import waits
+    from airflow_provider_daocloud.api import protocol
     from airflow_provider_daocloud.api.client import DaoCloudClient
     from airflow_provider_daocloud.api.models import Action, App, BuildFlow
     from airflow_provider_daocloud.api.protocol import Call
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
+    protocol = lazy("airflow_provider_daocloud.api.protocol")
 
 T = TypeVar("T")
 
@@ -71,6 +76,7 @@ class DaoCloudHook(BaseHook):
         """
         if self._client is None:
             from airflow_provider_daocloud.api.client import DaoCloudClient
+            from airflow_provider_daocloud.hooks.connection import endpoint_of
 
             self._client = DaoCloudClient(endpoint_of(self.get_connection(self.daocloud_conn_id)))
         return self._client
@@ -178,7 +184,7 @@ class DaoCloudHook(BaseHook):
         *,
         timeout: float = 3600.0,
         poll_interval: float = 10.0,
-        max_outage: float = waits.DEFAULT_MAX_OUTAGE,
+        max_outage: float = DEFAULT_MAX_OUTAGE,
     ) -> Action:
         """Wait in this thread until an action has succeeded, and return it.
 
@@ -194,9 +200,9 @@ class DaoCloudHook(BaseHook):
         action: Action = waits.block(
             waits.ActionWait(app_id, action_id),
             self.look,
-            timeout=waits.check_seconds("timeout", timeout),
-            poll_interval=waits.check_seconds("poll_interval", poll_interval),
-            max_outage=waits.check_seconds("max_outage", max_outage, zero=True),
+            timeout=check_seconds("timeout", timeout),
+            poll_interval=check_seconds("poll_interval", poll_interval),
+            max_outage=check_seconds("max_outage", max_outage, zero=True),
             log=self.log.info,
         ).seen
         return action

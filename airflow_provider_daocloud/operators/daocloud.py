@@ -9,27 +9,27 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
-from airflow_provider_daocloud import waits
-from airflow_provider_daocloud.acting import (
-    DEFAULT_SETTLE,
-    IF_BUSY,
-    ON_AMBIGUOUS,
-    Act,
-    Done,
-    IfBusy,
-    OnAmbiguous,
-)
-from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
     InputError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.api.policy import DEFAULT_PATIENCE
+from airflow_provider_daocloud.arguments import (
+    APP_ACTIONS,
+    DEFAULT_MAX_OUTAGE,
+    DEFAULT_SETTLE,
+    IF_BUSY,
+    ON_AMBIGUOUS,
+    AppAction,
+    IfBusy,
+    OnAmbiguous,
+    check_seconds,
+    one_of,
+)
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
@@ -38,12 +38,24 @@ from airflow_provider_daocloud.deferral import (
 )
 from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.journal import Journal, TaskState, Wish
+from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import AppLink, push_links
 from airflow_provider_daocloud.triggers.daocloud import DaoCloudActionTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_daocloud import acting, waits
+    from airflow_provider_daocloud import journal as journals
+    from airflow_provider_daocloud.acting import Act
+    from airflow_provider_daocloud.api import policy, protocol
+    from airflow_provider_daocloud.journal import Journal, Wish
+else:
+    acting = lazy("airflow_provider_daocloud.acting")
+    journals = lazy("airflow_provider_daocloud.journal")
+    policy = lazy("airflow_provider_daocloud.api.policy")
+    protocol = lazy("airflow_provider_daocloud.api.protocol")
+    waits = lazy("airflow_provider_daocloud.waits")
 
 T = TypeVar("T")
 
@@ -99,7 +111,7 @@ class DaoCloudActOperator(BaseOperator):
         wait_for_completion: bool = True,
         poll_interval: float | timedelta = 10.0,
         timeout: float | timedelta = 3600.0,
-        max_outage: float | timedelta = waits.DEFAULT_MAX_OUTAGE,
+        max_outage: float | timedelta = DEFAULT_MAX_OUTAGE,
         deferrable: bool | None = None,
         end_from_trigger: bool = False,
         durable: bool = True,
@@ -112,15 +124,15 @@ class DaoCloudActOperator(BaseOperator):
         super().__init__(**kwargs)
         self.app_id = app_id
         self.wait_for_completion = wait_for_completion
-        self.poll_interval = waits.check_seconds("poll_interval", poll_interval)
-        self.timeout = waits.check_seconds("timeout", timeout)
-        self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.timeout = check_seconds("timeout", timeout)
+        self.max_outage = check_seconds("max_outage", max_outage, zero=True)
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.end_from_trigger = end_from_trigger
         self.durable = durable
-        self.on_ambiguous = _one_of("on_ambiguous", on_ambiguous, ON_AMBIGUOUS)
-        self.if_busy = _one_of("if_busy", if_busy, IF_BUSY)
-        self.settle = waits.check_seconds("settle", settle, zero=True)
+        self.on_ambiguous = one_of("on_ambiguous", on_ambiguous, ON_AMBIGUOUS)
+        self.if_busy = one_of("if_busy", if_busy, IF_BUSY)
+        self.settle = check_seconds("settle", settle, zero=True)
         self.skip_if_current = False
         self.daocloud_conn_id = daocloud_conn_id
         self._running_action: str | None = None
@@ -145,7 +157,7 @@ class DaoCloudActOperator(BaseOperator):
             act = self._act(context, journal)
             push_links(self, context["ti"], self.hook.get_conn().endpoint)
             begun = act.begin()
-            if isinstance(begun, Done):
+            if isinstance(begun, acting.Done):
                 return begun.result
             action_id = begun.action_id
             self.log.info("Action %s of app %s: %s", action_id, self.app_id, self.call())
@@ -175,17 +187,17 @@ class DaoCloudActOperator(BaseOperator):
             return outcome.result or {}
         if outcome.kind == "failed":
             journal.note(phase="settled", result=None)
-        raise outcome_error(outcome, waits.ActionWait.failure)
+        raise outcome_error(outcome, ActionFailedError)
 
     def _act(self, context: Context, journal: Journal) -> Act:
         """Return the wish for this action."""
         client = self.hook.get_conn()
-        return Act(
+        return acting.Act(
             call=self.call(),
             app_id=self.app_id,
             journal=journal,
             wish=_wish(context),
-            send=partial(self.hook.send, patience=max(self.max_outage, DEFAULT_PATIENCE)),
+            send=partial(self.hook.send, patience=max(self.max_outage, policy.DEFAULT_PATIENCE)),
             log=self.log.info,
             on_ambiguous=self.on_ambiguous,
             if_busy=self.if_busy,
@@ -205,7 +217,9 @@ class DaoCloudActOperator(BaseOperator):
                 "This Airflow keeps no task state (3.3 does): a retry can go by what the app shows "
                 "alone, and not know an action that an earlier try posted."
             )
-        return Journal(None if store is None else TaskState(store), self.log.warning)
+        return journals.Journal(
+            None if store is None else journals.TaskState(store), self.log.warning
+        )
 
     @contextmanager
     def _leaving(self, journal: Journal, wish: Wish) -> Iterator[None]:
@@ -235,7 +249,7 @@ class DaoCloudActOperator(BaseOperator):
             )
         except WaitTimeoutError as e:
             outcome = replace(waits.Outcome.of_error(e), limit=limit.name)
-            raise outcome_error(outcome, waits.ActionWait.failure) from e
+            raise outcome_error(outcome, ActionFailedError) from e
         self._running_action = None
         journal.note(phase="settled", result=look.result)
         return look.result
@@ -280,14 +294,10 @@ class DaoCloudAppActionOperator(DaoCloudActOperator):
     :param action: ``start``, ``stop`` or ``restart``.
     """
 
-    def __init__(
-        self, *, app_id: str, action: Literal["start", "stop", "restart"], **kwargs: Any
-    ) -> None:
+    def __init__(self, *, app_id: str, action: AppAction, **kwargs: Any) -> None:
         super().__init__(app_id=app_id, **kwargs)
-        if action not in protocol.APP_ACTIONS:
-            raise InputError(
-                "action", f"must be one of {', '.join(protocol.APP_ACTIONS)}, not {action!r}."
-            )
+        if action not in APP_ACTIONS:
+            raise InputError("action", f"must be one of {', '.join(APP_ACTIONS)}, not {action!r}.")
         self.action = action
 
     def call(self) -> protocol.Call[str]:
@@ -321,12 +331,6 @@ class DaoCloudRedeployOperator(DaoCloudActOperator):
         return protocol.redeploy_app(self.app_id, self.release_name)
 
 
-def _one_of(name: str, value: T, known: tuple[str, ...]) -> T:
-    if value not in known:
-        raise InputError(name, f"must be one of {', '.join(known)}, not {value!r}.")
-    return value
-
-
 def _pushed_action_id(task: DaoCloudActOperator, context: Context) -> str:
     ti = context["ti"]
     found: Any = ti.xcom_pull(task_ids=task.task_id, key="action_id", map_indexes=ti.map_index)
@@ -335,7 +339,7 @@ def _pushed_action_id(task: DaoCloudActOperator, context: Context) -> str:
 
 def _wish(context: Context) -> Wish:
     ti, run = context["ti"], context["dag_run"]
-    return Wish(
+    return journals.Wish(
         max_tries=int(ti.max_tries or 0),
         try_number=int(ti.try_number),
         clears=int(getattr(run, "clear_number", 0) or 0),

@@ -19,8 +19,9 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api.errors import (
+    ActionFailedError,
+    BuildFailedError,
     CallError,
     DaoCloudError,
     InputError,
@@ -28,6 +29,7 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
+from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, FIRST_INTERVAL, check_seconds
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
@@ -39,6 +41,7 @@ from airflow_provider_daocloud.deferral import (
 )
 from airflow_provider_daocloud.exceptions import outcome_error, outcome_of
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import AppLink, BuildFlowLink, push_links
 from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
@@ -48,6 +51,10 @@ from airflow_provider_daocloud.triggers.daocloud import (
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_daocloud import waits
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
 
 # What a sensor in reschedule mode remembers between its looks, in the task state store (3.3+).
 STATE_KEY = "daocloud_wait"
@@ -89,7 +96,7 @@ class DaoCloudSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        max_outage: float | timedelta = waits.DEFAULT_MAX_OUTAGE,
+        max_outage: float | timedelta = DEFAULT_MAX_OUTAGE,
         daocloud_conn_id: str = DaoCloudHook.default_conn_name,
         poke_interval: float | timedelta | None = None,
         timeout: float | timedelta | None = None,
@@ -100,15 +107,15 @@ class DaoCloudSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         if timeout is not None:  # only then: Airflow 2 does not take None for its default
-            timeout = kwargs["timeout"] = waits.check_seconds("timeout", timeout)
+            timeout = kwargs["timeout"] = check_seconds("timeout", timeout)
         if poke_interval is None:
             poke_interval = 60.0 if mode == "reschedule" else 10.0
             poke_interval = min(poke_interval, timeout or poke_interval)
-        interval = waits.check_seconds("poke_interval", poke_interval)
+        interval = check_seconds("poke_interval", poke_interval)
         super().__init__(poke_interval=interval, mode=mode, **kwargs)
         if self.timeout < interval:
             raise InputError("timeout", "is shorter than poke_interval: the wait would never look.")
-        self.max_outage = waits.check_seconds("max_outage", max_outage, zero=True)
+        self.max_outage = check_seconds("max_outage", max_outage, zero=True)
         self.daocloud_conn_id = daocloud_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.end_from_trigger = end_from_trigger
@@ -269,7 +276,7 @@ class DaoCloudSensor(BaseSensorOperator):
                     return None
             # Each look of a rescheduled sensor is a new process, which cannot know that the action
             # was just posted: it takes the time here in which a replica may lag behind the POST.
-            time.sleep(waits.FIRST_INTERVAL)
+            time.sleep(FIRST_INTERVAL)
 
     def _end(self, outcome: waits.Outcome) -> NoReturn:
         error = outcome_error(outcome, self.failure)
@@ -338,7 +345,7 @@ class DaoCloudActionSensor(DaoCloudSensor):
     template_fields: Sequence[str] = (*DaoCloudSensor.template_fields, "app_id", "action_id")
     operator_extra_links = (AppLink(),)
     trigger_class = DaoCloudActionTrigger
-    failure = waits.ActionWait.failure
+    failure = ActionFailedError
 
     def __init__(self, *, app_id: str, action_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -376,7 +383,7 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
     )
     operator_extra_links = (BuildFlowLink(),)
     trigger_class = DaoCloudBuildFlowTrigger
-    failure = waits.BuildFlowWait.failure
+    failure = BuildFailedError
 
     def __init__(
         self,

@@ -7,29 +7,38 @@ No argument is a secret, and all are JSON-safe.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_daocloud import waits
-from airflow_provider_daocloud.api.endpoint import Endpoint
-from airflow_provider_daocloud.api.errors import DaoCloudError, UnreachableError
+from airflow_provider_daocloud.api.errors import DaoCloudError
+from airflow_provider_daocloud.arguments import (
+    DEFAULT_MAX_OUTAGE,
+    FIRST_INTERVAL,
+    INTERVAL_SHARE,
+)
 from airflow_provider_daocloud.deferral import TimeLimit
+from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import AppLink, BuildFlowLink, DashboardLink
-from airflow_provider_daocloud.triggers.accounts import FRESH, Accounts, accounts
-from airflow_provider_daocloud.triggers.poller import Poller, Waiter
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud import waits
+    from airflow_provider_daocloud.triggers import accounts, poller
+    from airflow_provider_daocloud.triggers import watch as watches
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
+    accounts = lazy("airflow_provider_daocloud.triggers.accounts")
+    poller = lazy("airflow_provider_daocloud.triggers.poller")
+    watches = lazy("airflow_provider_daocloud.triggers.watch")
 
 DEFAULT_TIMEOUT = 3600.0
 DEFAULT_POLL_INTERVAL = 10.0
-# For how long a last look at the deadline is awaited, in seconds.
-LAST_LOOK = 15.0
 
 
 class DaoCloudTrigger(BaseTrigger):
@@ -57,9 +66,9 @@ class DaoCloudTrigger(BaseTrigger):
         started: float | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         poll_interval: float = DEFAULT_POLL_INTERVAL,
-        first_interval: float = waits.FIRST_INTERVAL,
-        interval_share: float = waits.INTERVAL_SHARE,
-        max_outage: float = waits.DEFAULT_MAX_OUTAGE,
+        first_interval: float = FIRST_INTERVAL,
+        interval_share: float = INTERVAL_SHARE,
+        max_outage: float = DEFAULT_MAX_OUTAGE,
         memory: dict[str, Any] | None = None,
         limit: str = "timeout",
         end_task: bool = False,
@@ -140,8 +149,9 @@ class DaoCloudTrigger(BaseTrigger):
         started = self._started()
         tracker = waits.Tracker(wait, started, self.max_outage, dict(self.memory or {}))
         cadence = waits.Cadence(self.poll_interval, self.first_interval, self.interval_share)
-        waiter = Waiter(tracker, cadence, self.timeout)
-        watch = _Watch(waiter, self.daocloud_conn_id, accounts(), waits.WaitLog(self.log.info))
+        waiter = poller.Waiter(tracker, cadence, self.timeout)
+        log = waits.WaitLog(self.log.info)
+        watch = watches.Watch(waiter, self.daocloud_conn_id, accounts.accounts(), log)
         try:
             await self._push_link()
             return await watch.until_over()
@@ -155,7 +165,7 @@ class DaoCloudTrigger(BaseTrigger):
         if push is None:
             return
         try:
-            endpoint = await accounts().endpoint(self.daocloud_conn_id)
+            endpoint = await accounts.accounts().endpoint(self.daocloud_conn_id)
         except (DaoCloudError, AirflowNotFoundException):
             return  # the wait will say so
         try:
@@ -172,89 +182,6 @@ class DaoCloudTrigger(BaseTrigger):
             backstop = TimeLimit(self.timeout).backstop.total_seconds()
             return self.timeout_after.timestamp() - backstop
         return time.time()
-
-
-class _Watch:
-    """One trigger's side of a wait: which poller serves it, what its log says, when it is over."""
-
-    def __init__(
-        self, waiter: Waiter, conn_id: str, accounts: Accounts, log: waits.WaitLog
-    ) -> None:
-        self._waiter = waiter
-        self._conn_id = conn_id
-        self._accounts = accounts
-        self._log = log
-        self._endpoint: Endpoint | None = None
-        self._poller: Poller | None = None
-
-    async def until_over(self) -> waits.Outcome:
-        waiter = self._waiter
-        await self._join(max_age=FRESH)
-        check_at = self._check_at()
-        while waiter.outcome is None:
-            await self._news(min(check_at, self._log.due(waiter.tracker)))
-            waiter.news.clear()
-            now = time.time()
-            if waiter.unauthorized is not None:
-                await self._renew(waiter.unauthorized)
-            elif now >= check_at:
-                await self._join(max_age=FRESH / 2)
-                check_at = self._check_at()
-            if waiter.outcome is None and now >= waiter.deadline + LAST_LOOK:
-                waiter.end(waits.Outcome.of_error(waiter.tracker.timed_out(waiter.timeout)))
-            self._log.look(waiter.tracker, now)
-        return waiter.outcome
-
-    async def leave(self) -> None:
-        """Let the poller go."""
-        if self._poller is not None:
-            poller, self._poller = self._poller, None
-            await poller.remove(self._waiter)
-            self._accounts.forget_idle()
-
-    async def _news(self, until: float) -> None:
-        until = min(until, self._waiter.deadline + LAST_LOOK)
-        try:
-            async with asyncio.timeout(max(until - time.time(), 0.01)):
-                await self._waiter.news.wait()
-        except TimeoutError:
-            pass
-
-    def _check_at(self) -> float:
-        """Return when to look the connection up again: it may have been edited."""
-        now = time.time()
-        if self._poller is None:  # it could not be looked up yet
-            return now + self._waiter.tracker.pause(now, self._waiter.cadence)
-        return now + FRESH
-
-    async def _join(self, max_age: float) -> None:
-        """Be served by the poller of the connection, as the connection is now."""
-        try:
-            endpoint = await self._accounts.endpoint(self._conn_id, max_age=max_age)
-        except Exception as e:
-            if self._endpoint is not None:
-                return  # whatever an edit or an outage broke: go on with what worked
-            if isinstance(e, (DaoCloudError, AirflowNotFoundException)):
-                self._waiter.end(waits.Outcome("fatal", None, str(e)))
-                return
-            # An outage of Airflow's own, or of its secrets backend. Its text may hold a secret.
-            problem = f"cannot be looked up ({type(e).__name__})."
-            error = UnreachableError(f"connection {self._conn_id!r}", problem)
-            self._waiter.miss(error, time.time())
-            return
-        if endpoint == self._endpoint and self._poller is not None:
-            return
-        await self.leave()
-        self._endpoint = endpoint
-        self._poller = self._accounts.poller(endpoint)
-        self._poller.add(self._waiter)
-
-    async def _renew(self, error: DaoCloudError) -> None:
-        """Resolve the connection once more after a 401: with the same token it is final."""
-        used = self._endpoint
-        await self._join(max_age=1.0)
-        if self._endpoint == used:
-            self._waiter.end(waits.Outcome.of_error(error))
 
 
 class DaoCloudActionTrigger(DaoCloudTrigger):

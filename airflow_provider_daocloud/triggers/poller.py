@@ -31,9 +31,9 @@ from airflow_provider_daocloud.api.errors import (
     RateLimitedError,
 )
 from airflow_provider_daocloud.api.models import APP_TRANSITIONAL, AppState, BuildFlow
+from airflow_provider_daocloud.arguments import FIRST_INTERVAL
 from airflow_provider_daocloud.triggers.look_queue import Job, LookQueue, Priority
 from airflow_provider_daocloud.waits import (
-    FIRST_INTERVAL,
     ActionWait,
     BuildFlowWait,
     Cadence,

@@ -25,7 +25,7 @@ def test_hints_show_the_end_of_an_action_within_ten_seconds() -> None:
     """With a list of apps that hints, the median delay of a thousand waits is below 10 s."""
     hour = simulate(Hour().run())
     assert statistics.median(hour.delays) <= 10
-    assert max(hour.delays) <= 60
+    assert max(hour.delays) <= 120
 
 
 def test_without_hints_nobody_starves() -> None:

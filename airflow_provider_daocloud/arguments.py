@@ -1,0 +1,58 @@
+"""Defaults and checks of the plain arguments that hook, operators, sensors and triggers share.
+
+They are needed while DAG files are parsed, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar, cast
+
+from airflow_provider_daocloud.api.errors import InputError
+
+T = TypeVar("T")
+
+# Seconds for which DaoCloud may be unreadable before a wait gives up.
+DEFAULT_MAX_OUTAGE = 600.0
+# The first looks are this many seconds apart; then the pause grows with the time waited.
+FIRST_INTERVAL = 1.0
+# A pause is at most this part of the time waited so far, so that an end is seen that much late.
+INTERVAL_SHARE = 0.2
+# For how long an app is watched before a POST without an answer is taken never to have arrived.
+DEFAULT_SETTLE = 30.0
+
+AppAction = Literal["start", "stop", "restart"]
+APP_ACTIONS = ("start", "stop", "restart")
+OnAmbiguous = Literal["verify", "adopt", "resend", "fail"]
+ON_AMBIGUOUS = ("verify", "adopt", "resend", "fail")
+IfBusy = Literal["wait", "send", "fail"]
+IF_BUSY = ("wait", "send", "fail")
+
+
+def one_of(name: str, value: T, known: tuple[str, ...]) -> T:
+    """Return a word if it is a known one.
+
+    :param name: the argument's name, for the error.
+    :param value: the word.
+    :param known: the words to choose from.
+    :raises InputError: it is none of them.
+    """
+    if value not in known:
+        raise InputError(name, f"must be one of {', '.join(known)}, not {value!r}.")
+    return value
+
+
+def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """Return a duration in seconds.
+
+    :param name: the argument's name, for the error.
+    :param value: seconds as a number, or a timedelta.
+    :param zero: whether 0 is allowed.
+    :raises InputError: it is no duration, negative, not finite, or 0 where that is not allowed.
+    """
+    seconds = value.total_seconds() if hasattr(value, "total_seconds") else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise InputError(name, f"must be a number of seconds, not {value!r}.")
+    if not (0 <= seconds < float("inf")) or (seconds == 0 and not zero):
+        least = "0 or more" if zero else "more than 0"
+        raise InputError(name, f"must be {least} seconds, not {value!r}.")
+    return cast("float", seconds)
