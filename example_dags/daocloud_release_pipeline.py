@@ -71,7 +71,7 @@ with DAG(
         app_id=found["app_id"],
         release_name="{{ params.release_name }}",
         wait_for_completion=False,
-        retries=0,  # a second try would be a second redeploy
+        retries=0,  # before Airflow 3.3 a second try would be a second redeploy
     )
     wait_for_release = DaoCloudActionSensor(
         task_id="wait_for_release",
