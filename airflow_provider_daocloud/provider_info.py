@@ -58,6 +58,13 @@ def get_provider_info() -> dict[str, Any]:
 
     package = "airflow_provider_daocloud"
     name = "DaoCloud"
+    asset_uris = [
+        {
+            "schemes": ["daocloud"],
+            "handler": f"{package}.assets.sanitize_uri",
+            "factory": f"{package}.assets.create_asset",
+        }
+    ]
     return {
         "package-name": "airflow-provider-daocloud",
         "name": name,
@@ -81,6 +88,8 @@ def get_provider_info() -> dict[str, Any]:
         # Airflow 2 knows no other link classes than these; later lines need no list.
         "extra-links": [f"{package}.links.AppLink", f"{package}.links.BuildFlowLink"],
         "cli": [f"{package}.cli.get_daocloud_cli_commands"],
+        "asset-uris": asset_uris,
+        "dataset-uris": asset_uris,  # the same on Airflow 2
         "connection-types": [
             {
                 "connection-type": CONNECTION_TYPE,

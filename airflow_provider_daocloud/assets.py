@@ -1,0 +1,124 @@
+"""Apps and build flows of DaoCloud as assets of Airflow (datasets on Airflow 2).
+
+An asset's URI says which installation and which thing, and nothing of how to get there: two
+connections to the same DaoCloud, with tokens of two teams, mean the same app::
+
+    daocloud://openapi.daocloud.io/apps/b4b8d4f0-0bd7-4f9c-a8a6-4e1a1a3cbb2d
+    daocloud://openapi.daocloud.io/build-flows/1f1c8f39-5a0f-4c15-b6ff-b26a2b3b7b1b
+    daocloud://daocloud.corp:8443/apps/…    (on premises)
+
+As an outlet of a task, an app's asset says *this app was redeployed*. As a schedule with a watcher
+(`DaoCloudNewBuildTrigger`, Airflow 3), a build flow's says *a build has succeeded*.
+
+Airflow imports this module in every process that makes an asset of any kind: nothing heavy here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from airflow_provider_daocloud.api.errors import InputError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+SCHEME = "daocloud"
+DEFAULT_HOST = "openapi.daocloud.io"
+KINDS = ("apps", "build-flows")
+
+
+def app_asset(app_id: str, *, host: str = DEFAULT_HOST, **asset: Any) -> Any:
+    """Return the asset of an app.
+
+    :param app_id: the app's id.
+    :param host: host of the API, with its port if that is not the usual one.
+    :param asset: what else an ``Asset`` takes: ``name``, ``group``, ``extra``…
+    :raises InputError: the id or the host is unusable.
+    """
+    return create_asset(app_id=app_id, host=host, **asset)
+
+
+def build_flow_asset(build_flow_id: str, *, host: str = DEFAULT_HOST, **asset: Any) -> Any:
+    """Return the asset of a build flow.
+
+    :param build_flow_id: the build flow's id.
+    :param host: host of the API, with its port if that is not the usual one.
+    :param asset: what else an ``Asset`` takes: ``name``, ``group``, ``extra``, ``watchers``…
+    :raises InputError: the id or the host is unusable.
+    """
+    return create_asset(build_flow_id=build_flow_id, host=host, **asset)
+
+
+def create_asset(
+    *,
+    app_id: str | None = None,
+    build_flow_id: str | None = None,
+    host: str = DEFAULT_HOST,
+    **asset: Any,
+) -> Any:
+    """Return the asset of an app or of a build flow; the factory in the provider's metadata.
+
+    :param app_id: the app's id, or
+    :param build_flow_id: the build flow's id.
+    :param host: host of the API, with its port if that is not the usual one.
+    :param asset: what else an ``Asset`` takes.
+    :raises InputError: an argument is unusable.
+    """
+    from airflow.providers.common.compat.sdk import Asset
+
+    if (app_id is None) == (build_flow_id is None):
+        raise InputError("app_id", "give it, or a build_flow_id: one of the two.")
+    if app_id is not None:
+        uri = asset_uri("apps", app_id, host)
+    else:
+        uri = asset_uri("build-flows", build_flow_id, host)
+    if Asset.__name__ == "Dataset":  # Airflow 2: no names, no groups, no watchers
+        return Asset(uri=uri, extra=asset.get("extra"))
+    return Asset(uri=uri, **asset)
+
+
+def asset_uri(kind: str, thing_id: object, host: str = DEFAULT_HOST) -> str:
+    """Return the URI of an app or a build flow.
+
+    :param kind: ``apps`` or ``build-flows``.
+    :param thing_id: its id.
+    :param host: host of the API, with its port if that is not the usual one.
+    :raises InputError: one of them is unusable.
+    """
+    from urllib.parse import urlsplit
+
+    from airflow_provider_daocloud.api import protocol
+
+    if any(character in host for character in "/?#@\\ "):
+        raise InputError("host", "is the API's host name, with a port or without, and no URL.")
+    field = "app_id" if kind == "apps" else "build_flow_id"
+    uri = f"{SCHEME}://{host}/{kind}/{protocol.segment(field, thing_id)}"
+    return sanitize_uri(urlsplit(uri)).geturl()
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """Return a ``daocloud://`` URI in its one normal form. Airflow calls it for each asset.
+
+    :param uri: the URI, split.
+    :raises InputError: it is not the URI of an app or a build flow. (Airflow 2 makes a warning of
+        it by default.)
+    """
+    from airflow_provider_daocloud.api import protocol
+
+    form = f"{SCHEME}://<host>/apps/<id> or {SCHEME}://<host>/build-flows/<id>"
+    if uri.username is not None or uri.password is not None:
+        raise InputError("asset URI", f"has a user or a password in it: it is {form}.")
+    try:
+        host, port = uri.hostname, uri.port
+    except ValueError:
+        host, port = None, None
+    parts = uri.path.rstrip("/").split("/")
+    if not host or len(parts) != 3 or parts[1] not in KINDS or uri.query or uri.fragment:
+        raise InputError("asset URI", f"{uri.geturl()!r} is not of the form {form}.")
+    host = f"[{host}]" if ":" in host else host
+    return uri._replace(
+        scheme=SCHEME,
+        netloc=host if port is None else f"{host}:{port}",
+        path=f"/{parts[1]}/{protocol.segment('asset URI', unquote(parts[2]))}",
+    )

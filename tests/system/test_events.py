@@ -1,0 +1,203 @@
+"""A watcher in a whole Airflow: a new build deploys once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow import __version__ as airflow_version
+
+from airflow_provider_daocloud.sandbox import BuildPlan, Sandbox
+from scripts.airflow_processes import Airflow
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        tuple(int(n) for n in airflow_version.split(".")[:2]) < (3, 3),
+        reason="what was seen is kept from Airflow 3.3 on",
+    ),
+]
+
+EXAMPLE = Path(__file__).parents[2] / "example_dags" / "daocloud_on_new_build.py"
+DAG_ID = "daocloud_on_new_build"
+PATIENCE = 240.0
+# The example looks every 15 s; a test need not wait so long.
+INTERVAL = 2
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(speed=10) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def airflow(tmp_path: Path, sandbox: Sandbox) -> Iterator[Airflow]:
+    source = EXAMPLE.read_text()
+    assert source.count("poll_interval=15") == 1
+    dags_folder = tmp_path / "dags"
+    dags_folder.mkdir()
+    quicker = source.replace("poll_interval=15", f"poll_interval={INTERVAL}")
+    (dags_folder / EXAMPLE.name).write_text(quicker)
+    with Airflow(
+        tmp_path / "home",
+        dags_folder,
+        AIRFLOW_CONN_DAOCLOUD_DEFAULT=sandbox.connection_json(),
+        DAOCLOUD_APP_ID=sandbox.world.app("web").id,
+        DAOCLOUD_BUILD_FLOW_ID=sandbox.world.build_flow("web").id,
+    ) as airflow:
+        airflow.wait_until_up(DAG_ID)
+        airflow.ask("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
+        yield airflow
+
+
+def wait_until(airflow: Airflow, true: Callable[[], Any], what: str) -> Any:
+    """Wait until something is true, and return it."""
+    end = time.monotonic() + PATIENCE
+    while not (found := true()):
+        airflow.check()
+        if time.monotonic() > end:
+            logs = "\n".join(
+                f"--- {name}\n" + "\n".join(written(airflow, name).splitlines()[-40:])
+                for name in ("triggerer", "scheduler")
+            )
+            raise AssertionError(f"{what}: not after {PATIENCE:.0f} s\n{logs}")
+        time.sleep(0.5)
+    return found
+
+
+def written(airflow: Airflow, component: str) -> str:
+    return (airflow.home / f"{component}.log").read_text(errors="replace")
+
+
+def watched(airflow: Airflow, sandbox: Sandbox) -> None:
+    """Wait until the watcher has kept what is there already."""
+    wait_until(
+        airflow,
+        lambda: (
+            f"from package {sandbox.world.build_flow('web').package_id} on"
+            in written(airflow, "triggerer")
+        ),
+        "the watcher has begun",
+    )
+    looks(airflow, sandbox, 2)
+
+
+def looks(airflow: Airflow, sandbox: Sandbox, more: int) -> None:
+    """Wait for some further looks."""
+    before = sandbox.counts["list_build_flows"]
+    wait_until(
+        airflow, lambda: sandbox.counts["list_build_flows"] >= before + more, f"{more} looks"
+    )
+
+
+def runs(airflow: Airflow) -> list[dict[str, Any]]:
+    return list(airflow.ask("GET", f"/dags/{DAG_ID}/dagRuns")["dag_runs"])
+
+
+def events(airflow: Airflow) -> list[dict[str, Any]]:
+    """Return what the events of new builds carry."""
+    found = airflow.ask("GET", "/assets/events?limit=100")["asset_events"]
+    return [event["extra"]["payload"] for event in found if "payload" in event["extra"]]
+
+
+def ended(airflow: Airflow, count: int) -> list[dict[str, Any]]:
+    """Wait until there are so many runs and all have ended."""
+
+    def all_ended() -> list[dict[str, Any]]:
+        found = runs(airflow)
+        over = [run for run in found if run["state"] in ("success", "failed")]
+        return found if len(found) >= count and len(over) == len(found) else []
+
+    found: list[dict[str, Any]] = wait_until(airflow, all_ended, f"{count} runs have ended")
+    return found
+
+
+def test_a_new_build_deploys_once_and_yesterdays_does_not(
+    airflow: Airflow, sandbox: Sandbox
+) -> None:
+    flow = sandbox.world.build_flow("web")
+    assert flow.status == "Success"
+    old = flow.package_id
+    watched(airflow, sandbox)
+    assert (runs(airflow), events(airflow)) == ([], [])
+
+    sandbox.world.start_build("web")
+    [run] = ended(airflow, 1)
+
+    assert run["state"] == "success"
+    assert run["run_type"] == "asset_triggered"
+    assert sandbox.effects == {"redeploy_app": 1}
+    [event] = events(airflow)
+    new = sandbox.world.build_flow("web").package_id
+    assert (event["previous_package_id"], event["package_id"]) == (old, new)
+    assert event["build_flow"]["name"] == "web"
+    app = sandbox.world.app("web").id
+    uris = {asset["uri"] for asset in airflow.ask("GET", "/assets")["assets"]}
+    assert f"daocloud://openapi.daocloud.io/apps/{app}" in uris
+
+    # What failed deploys nothing; the next that succeeds does.
+    sandbox.world.start_build("web", BuildPlan(outcome="Failure"))
+    wait_until(airflow, lambda: sandbox.world.build_flow("web").status == "Failure", "it failed")
+    looks(airflow, sandbox, 2)
+    assert len(events(airflow)) == 1
+    sandbox.world.start_build("web")
+    ended(airflow, 2)
+
+    assert sandbox.effects == {"redeploy_app": 2}
+    newest = sandbox.world.build_flow("web").package_id
+    assert sorted(e["package_id"] for e in events(airflow)) == sorted([new, newest])
+    print(written(airflow, "triggerer"))
+    written_files = [file for file in airflow.home.rglob("*") if file.is_file()]
+    assert [f for f in written_files if sandbox.token.encode() in f.read_bytes()] == []
+
+
+def test_a_triggerer_killed_between_build_and_event_loses_nothing(
+    airflow: Airflow, sandbox: Sandbox
+) -> None:
+    """It is killed while its look at the new build is under way: it never learns of it."""
+    watched(airflow, sandbox)
+    sandbox.fault("hold", call="list_build_flows", times=None)
+    held = sandbox.wait_held(timeout=60)
+    assert len(held) == 1
+    sandbox.world.start_build("web")
+    wait_until(airflow, lambda: sandbox.world.build_flow("web").status == "Success", "it is built")
+
+    airflow.kill("triggerer")
+    sandbox.clear_faults()
+    assert events(airflow) == []
+    airflow.start("triggerer")
+    [run] = ended(airflow, 1)
+    looks(airflow, sandbox, 3)
+
+    assert run["state"] == "success"
+    assert [event["package_id"] for event in events(airflow)] == [
+        sandbox.world.build_flow("web").package_id
+    ]
+    assert len(runs(airflow)) == 1
+    assert sandbox.effects == {"redeploy_app": 1}
+
+
+def test_a_triggerer_killed_after_the_event_deploys_no_second_time(
+    airflow: Airflow, sandbox: Sandbox
+) -> None:
+    """The event may come twice, since it is stored before what was seen is kept. That is told."""
+    watched(airflow, sandbox)
+    sandbox.world.start_build("web")
+    wait_until(airflow, lambda: "Trigger fired event" in written(airflow, "triggerer"), "an event")
+
+    airflow.kill("triggerer")
+    airflow.start("triggerer")
+    looks(airflow, sandbox, 3)
+    ended(airflow, 1)
+    looks(airflow, sandbox, 3)
+    ended(airflow, len({event["package_id"] for event in events(airflow)}))
+
+    found = events(airflow)
+    assert 1 <= len(found) <= 2
+    assert {event["package_id"] for event in found} == {sandbox.world.build_flow("web").package_id}
+    assert sandbox.effects == {"redeploy_app": 1}
