@@ -42,9 +42,9 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "placeholders": {
         "password": "From your DaoCloud settings page",
         "host": "https://openapi.daocloud.io",
-        # Left visible on purpose: the form of 3.3 sends port 0 for a hidden one, and the Test
-        # button then says that host or port differ.
-        "port": "443",
+        # Left visible on purpose: the Test button of 3.3 sends port 0 for none, hidden or left
+        # empty, and Airflow then refuses to test: host or port would differ from what is stored.
+        "port": "443 (for the Test button, fill it in)",
         "ca_bundle": "/etc/ssl/private-ca.pem",
         "prefix": "/v1",
         "dashboard_url": "https://dashboard.daocloud.io",

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_daocloud import provider_info
-from airflow_provider_daocloud.api.errors import AuthenticationError, DaoCloudError
+from airflow_provider_daocloud.api.errors import (
+    AuthenticationError,
+    CallError,
+    DaoCloudError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitedError,
+    RefusedError,
+)
 from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, check_seconds
 from airflow_provider_daocloud.lazy import lazy
 
@@ -101,18 +111,21 @@ class DaoCloudHook(BaseHook):
         """
         try:
             client = self.get_conn()
+        except (DaoCloudError, AirflowException) as e:  # a bad field; no such connection
+            return False, str(e)
+        where = client.endpoint.base_url
+        try:
             # A person is waiting at the button.
             apps = client.send(protocol.list_apps(), patience=5)
             flows = client.send(protocol.list_build_flows(), patience=5)
-        except AuthenticationError as e:
-            return False, f"DaoCloud refuses the access token. Is it current and whole? {e}"
-        except DaoCloudError as e:
-            return False, str(e)
-        except AirflowException as e:  # for instance: there is no such connection
-            return False, str(e)
+        except CallError as e:
+            return False, f"{_what_to_mend(e, where)} {e}"
+        finally:
+            self.close()
+        seen = f"{_count(apps, 'app')} and {_count(flows, 'build flow')}"
         left = client.rate_limit.remaining if client.rate_limit else None
-        calls = "" if left is None else f" {left} calls are left in this hour."
-        return True, f"Connected. {len(apps)} apps and {len(flows)} build flows are seen.{calls}"
+        calls = "" if left is None else f" Calls left in this hour: {left}."
+        return True, f"Connected to {where}. The access token sees {seen}.{calls}"
 
     def list_build_flows(self) -> tuple[BuildFlow, ...]:
         """``GET /v1/build-flows``: return all build flows that the token can see."""
@@ -210,3 +223,26 @@ class DaoCloudHook(BaseHook):
     def look(self, call: Call[T]) -> T:
         """Send a call once, with no retry: for a wait, which looks again anyway."""
         return self.send(call, patience=0.0)
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
+
+
+def _what_to_mend(error: CallError, where: str) -> str:
+    """Say who is refused or does not answer, and what a person can do about it."""
+    match error:
+        case AuthenticationError():
+            return (
+                f"{where} refuses the access token. Is it current, whole and of this installation?"
+            )
+        case RateLimitedError():
+            wait = "later"
+            if error.retry_at is not None:
+                wait = f"in {max(1, round((error.retry_at - time.time()) / 60))} min"
+            return f"{where} takes the access token, but its calls are spent: try again {wait}."
+        case RefusedError() if error.status == 403:
+            return f"{where} refuses the account of the access token. Is it allowed to list apps?"
+        case NotFoundError() | ProtocolError() | RefusedError():
+            return f"No DaoCloud API answers at {where}. Are base URL and path prefix right?"
+    return f"{where} cannot be used now. Is the base URL right, and reachable from Airflow?"

@@ -228,7 +228,8 @@ def test_connection_works(hook: DaoCloudHook, requests_mock: Mocker) -> None:
     requests_mock.get(f"{URL}/build-flows", json={"build_flows": [FLOW, FLOW]}, headers=headers)
     assert hook.test_connection() == (
         True,
-        "Connected. 1 apps and 2 build flows are seen. 4998 calls are left in this hour.",
+        f"Connected to {URL}. The access token sees 1 app and 2 build flows. "
+        "Calls left in this hour: 4998.",
     )
 
 
@@ -236,20 +237,25 @@ def test_connection_works_without_a_limit(hook: DaoCloudHook, requests_mock: Moc
     """An installation that tells of no limit works as well."""
     requests_mock.get(f"{URL}/apps", json={"app": []})
     requests_mock.get(f"{URL}/build-flows", json={"build_flows": []})
-    assert hook.test_connection() == (True, "Connected. 0 apps and 0 build flows are seen.")
+    said = f"Connected to {URL}. The access token sees 0 apps and 0 build flows."
+    assert hook.test_connection() == (True, said)
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ({"status_code": 401}, "DaoCloud refuses the access token. Is it current and whole?"),
+        ({"status_code": 401}, f"{URL} refuses the access token. Is it current, whole"),
         ({"status_code": 401, "json": {"message": f"bad {TOKEN}"}}, "bad ***"),
+        ({"status_code": 403}, f"{URL} refuses the account of the access token."),
         ({"status_code": 403}, "DaoCloud refuses the call (HTTP 403)"),
-        ({"status_code": 404, "text": "<h1>nginx</h1>"}, "no such thing"),
+        ({"status_code": 404, "text": "<h1>nginx</h1>"}, f"No DaoCloud API answers at {URL}. Are"),
+        ({"status_code": 503, "headers": {"Retry-After": "600"}}, f"{URL} cannot be used now."),
         ({"status_code": 302, "headers": {"Location": "https://login.example/"}}, "login.example"),
         ({"text": "<html>Welcome</html>"}, "no JSON in the answer (HTTP 200): '<html>Welcome"),
         ({"json": {"apps": 5}}, "no list 'app'"),
-        ({"status_code": 429, "headers": {"Retry-After": "600"}}, "the limit of calls is spent"),
+        ({"status_code": 429, "headers": {"Retry-After": "600"}}, "try again in 10 min. GET /apps"),
+        *(({"text": "x" * n + TOKEN + "<p>"}, "no JSON") for n in (0, 60, 100, 150, 190)),
+        *(({"status_code": 401, "text": "x" * n + TOKEN}, "wrong or ex") for n in (90, 190, 290)),
     ],
 )
 def test_connection_does_not_work(
@@ -260,7 +266,7 @@ def test_connection_does_not_work(
     works, message = hook.test_connection()
     assert not works
     assert said in message
-    assert TOKEN not in message
+    assert TOKEN[:8] not in message  # nor a part of it, where an answer was cut short
     assert requests_mock.call_count == 1
 
 
