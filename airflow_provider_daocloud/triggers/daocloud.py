@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_daocloud.api.errors import DaoCloudError
@@ -166,8 +165,8 @@ class DaoCloudTrigger(BaseTrigger):
             return
         try:
             endpoint = await accounts.accounts().endpoint(self.daocloud_conn_id)
-        except (DaoCloudError, AirflowNotFoundException):
-            return  # the wait will say so
+        except Exception:
+            return  # the wait will say so, or outlast it
         try:
             await push(self.link.xcom_key, self.link.url(endpoint, self))
         except Exception as e:  # a link is not worth a wait

@@ -240,7 +240,7 @@ def test_without_waiting_the_action_id_is_the_result(sandbox: Sandbox, mode: str
     how = OPERATOR_MODES[mode] | {"wait_for_completion": False}
     ending = Run(lambda: act(app_id=app_id, **how)).to_the_end()
     (action_id,) = sandbox.world.actions
-    assert ending.xcoms == {"return_value": action_id, "action_id": action_id}
+    assert (ending.result, ending.xcoms["action_id"]) == (action_id, action_id)
     assert ending.workers == 1
     assert sandbox.counts["get_action"] == 0
 
@@ -266,10 +266,12 @@ def test_the_action_id_is_pushed_before_the_wait(sandbox: Sandbox) -> None:
 def test_being_killed_says_what_goes_on(sandbox: Sandbox) -> None:
     """DaoCloud cannot cancel an action; the log must not suggest that it did."""
     app_id = app(sandbox, ActionPlan(by_hand=True))
+    idle = act(app_id=app_id)
+    log = log_of(idle)
+    idle.on_kill()
+    assert not log.lines  # nothing goes on
     task = act(app_id=app_id, poll_interval=0.05)
     log = log_of(task)
-    task.on_kill()
-    assert not log.lines  # nothing goes on yet
     run = Run(lambda: task)
     thread = threading.Thread(target=run.to_the_end)
     thread.start()

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
     DaoCloudBuildFlowTrigger,
 )
-from tests.waiting.modes import WHO, Lines, log_of, trigger_of
+from tests.waiting.modes import AIRFLOW, WHO, Lines, log_of, trigger_of
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -359,6 +360,25 @@ def test_a_connection_that_cannot_be_looked_up_for_a_while_is_an_outage(
     assert len(resolved) == 3
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="no trigger before it can push")
+def test_a_link_that_cannot_be_pushed_is_no_reason_to_fail(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_look_ups(monkeypatch, OSError("once"))
+    pushed: list[str] = []
+
+    async def push(key: str, value: str) -> None:
+        pushed.append(key)
+        raise OSError("Airflow's API server is away")
+
+    first, second = action(sandbox), action(sandbox)
+    for trigger in (first, second):
+        trigger._task_instance = SimpleNamespace(axcom_push=push)
+    # The first cannot look its connection up, the second cannot push.
+    assert outcomes(first) + outcomes(second) == ["succeeded", "succeeded"]
+    assert len(pushed) == 1
+
+
 def test_a_connection_that_cannot_be_looked_up_for_too_long(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,9 +396,9 @@ def test_a_look_up_that_fails_later_does_not_end_a_wait_that_works(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection is looked up again every few minutes, in case it was edited."""
-    from airflow_provider_daocloud.triggers import daocloud
+    from airflow_provider_daocloud.triggers import watch
 
-    monkeypatch.setattr(daocloud, "FRESH", 0.1)
+    monkeypatch.setattr(watch, "FRESH", 0.1)
     trigger = action(sandbox, ActionPlan(polls=10))
 
     async def run() -> Any:
@@ -393,9 +413,9 @@ def test_a_look_up_that_fails_later_does_not_end_a_wait_that_works(
 
 
 def test_an_edited_connection_is_noticed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_daocloud.triggers import daocloud
+    from airflow_provider_daocloud.triggers import watch
 
-    monkeypatch.setattr(daocloud, "FRESH", 0.2)
+    monkeypatch.setattr(watch, "FRESH", 0.2)
     trigger = action(sandbox, ActionPlan(by_hand=True))
 
     async def run() -> Any:
