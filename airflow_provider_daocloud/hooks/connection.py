@@ -16,7 +16,9 @@ from airflow_provider_daocloud.api.endpoint import (
 )
 from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.arguments import check_seconds
-from airflow_provider_daocloud.provider_info import EXTRA_FIELDS
+from airflow_provider_daocloud.provider_info import CONNECTION_TYPE, EXTRA_FIELDS
+
+FORM_PREFIX = f"extra__{CONNECTION_TYPE}__"
 
 
 class ConnectionLike(Protocol):
@@ -45,6 +47,10 @@ def endpoint_of(connection: ConnectionLike, extras: Mapping[str, Any] | None = N
 
 
 def _endpoint(connection: ConnectionLike, extras: Mapping[str, Any]) -> Endpoint:
+    # The Test button of Airflow 2 gives each name twice, once with this prefix.
+    extras = {name.removeprefix(FORM_PREFIX): value for name, value in extras.items()} | {
+        name: value for name, value in extras.items() if not name.startswith(FORM_PREFIX)
+    }
     unknown = sorted(set(extras) - set(EXTRA_FIELDS))
     if unknown:
         raise InputError(
@@ -165,6 +171,7 @@ def _flag(name: str, value: object) -> bool:
         return bool(value)
     # Everything in a connection URI is a string.
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    known["y"] = True  # a ticked box, from the Test button of Airflow 2
     flag = known.get(str(value).strip().lower())
     if flag is None:
         raise InputError(f"extra.{name}", f"must be true or false, not {value!r}.")

@@ -239,7 +239,8 @@ def test_plain_http_elsewhere(host: str) -> None:
         ({"extra": "[1]"}, "extra", "JSON object"),
         ({"extra": '"x"'}, "extra", "JSON object"),
         ({"extra": {"verify": False}}, "extra.verify", "skip_tls_verify"),
-        ({"extra": {"extra__daocloud__prefix": "/v1"}}, "extra.extra__daocloud__prefix", "prefix"),
+        ({"extra": {"extra__daocloud__nope": "/v1"}}, "extra.nope", "prefix"),
+        ({"extra": {"extra__http__prefix": "/v1"}}, "extra.extra__http__prefix", "prefix"),
         ({"extra": {"prefix": "/v1?x"}}, "extra.prefix", "/open/v1"),
         ({"extra": {"prefix": "../v1"}}, "extra.prefix", "/open/v1"),
         ({"extra": {"prefix": "/v1#"}}, "extra.prefix", "/open/v1"),
@@ -334,6 +335,18 @@ def test_extras_read_elsewhere() -> None:
     """A triggerer reads the extras in its own way, and hands them over."""
     made = endpoint_of(connection("{nope"), {"prefix": "/v2", "read_timeout": 5})
     assert (made.base_url, made.read_timeout) == ("https://openapi.daocloud.io/v2", 5)
+
+
+def test_what_the_test_button_of_airflow_2_sends() -> None:
+    """It gives each name twice, and *y* for a box that is ticked."""
+    fields = {"prefix": "/v2", "skip_tls_verify": "y", "ca_bundle": ""}
+    sent = fields | {f"extra__daocloud__{name}": value for name, value in fields.items()}
+    for extras in (sent, dict(reversed(sent.items()))):
+        endpoint = endpoint_of(connection(extras))
+        assert (endpoint.base_url, endpoint.verify) == ("https://openapi.daocloud.io/v2", False)
+    # Of two different values it is the one that Airflow stores.
+    both = {"prefix": "/stored", "extra__daocloud__prefix": "/typed"}
+    assert endpoint_of(connection(both)).base_url == "https://openapi.daocloud.io/stored"
 
 
 def test_what_the_form_of_airflow_2_stores() -> None:
