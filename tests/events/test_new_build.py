@@ -99,16 +99,17 @@ class Store:
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
-        self.error: Exception | None = None
+        self.read_error: Exception | None = None
+        self.write_error: Exception | None = None
 
     async def aget(self, key: str) -> Any:
-        if self.error:
-            raise self.error
+        if self.read_error:
+            raise self.read_error
         return self.kept.get(key)
 
     async def aset(self, key: str, value: Any) -> None:
-        if self.error:
-            raise self.error
+        if self.write_error:
+            raise self.write_error
         self.kept[key] = json.loads(json.dumps(value))
 
     @property
@@ -218,19 +219,23 @@ def test_what_was_seen_is_kept_after_the_event_is_stored_and_not_before(
 
 @needs_watchers
 def test_a_store_that_cannot_be_read_delays_and_loses_nothing(
-    events: ModuleType, caplog: pytest.LogCaptureFixture
+    events: ModuleType, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     store = Store()
     asyncio.run(fired(watcher(events, store), [look(events, 0, "Success", "p1")]))
 
     def looks() -> Iterator[Any]:
-        store.error = RuntimeError("made-up-secret")
+        store.read_error = RuntimeError("made-up-secret")
         yield look(events, 0, "Success", "p2")
         yield look(events, 1, "Success", "p2")
-        store.error = None
+        store.read_error = None
         yield look(events, 2, "Success", "p2")
 
     assert asyncio.run(fired(watcher(events, store), looks())) == [("p1", "p2")]
+    printed = capfd.readouterr()
+    told = [caplog.text, printed.out, printed.err]  # which of them depends on Airflow's line
+    assert max(text.count("state cannot be read (RuntimeError)") for text in told) == 1
+    assert "made-up-secret" not in "".join(told)
 
 
 @needs_watchers
@@ -240,10 +245,10 @@ def test_a_store_that_cannot_be_written_is_written_later(events: ModuleType) -> 
     def looks() -> Iterator[Any]:
         yield look(events, 0, "Success", "p1")
         yield look(events, 1, "Success", "p2")
-        store.error = RuntimeError()
+        store.write_error = RuntimeError()
         yield look(events, 2, "Success", "p2")
         assert store.package == "p1"
-        store.error = None
+        store.write_error = None
         yield look(events, 3, "Success", "p2")
         yield look(events, 4, "Success", "p2")
 
@@ -252,10 +257,24 @@ def test_a_store_that_cannot_be_written_is_written_later(events: ModuleType) -> 
 
 
 @needs_watchers
+def test_what_was_there_is_kept_later_if_it_cannot_be_kept_at_once(events: ModuleType) -> None:
+    store = Store()
+
+    def looks() -> Iterator[Any]:
+        store.write_error = RuntimeError()
+        yield look(events, 0, "Success", "p1")
+        store.write_error = None
+        yield look(events, 1, "Success", "p1")
+
+    assert asyncio.run(fired(watcher(events, store), looks())) == []
+    assert store.package == "p1"
+
+
+@needs_watchers
 def test_several_assets_with_an_equal_trigger_still_fire(events: ModuleType) -> None:
     """Airflow's store then does not know whose state is meant, and says so by a ValueError."""
     store = Store()
-    store.error = ValueError("several")
+    store.read_error = ValueError("several")
     looks = [look(events, 0, "Success", "p1"), look(events, 1, "Success", "p2")]
     assert asyncio.run(fired(watcher(events, store), looks)) == [("p1", "p2")]
 
