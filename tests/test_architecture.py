@@ -19,7 +19,7 @@ FLOORS = [
     {"provider_info", "lazy"},
     {"api", "arguments"},
     {"waits", "journal"},
-    {"acting", "exceptions", "deferral", "links"},
+    {"acting", "exceptions", "deferral", "links", "assets"},
     {"hooks"},
     {"triggers"},
     {"operators", "sensors"},

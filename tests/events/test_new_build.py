@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -478,3 +479,15 @@ def test_equal_connections_share_one_look_and_an_event_is_stored_before_what_was
         assert not manager._groups
 
     asyncio.run(scenario())
+
+
+@needs_watchers
+def test_the_readme_deploys_on_every_new_build(events: ModuleType) -> None:
+    """The README's example can be parsed as it stands, once it has ids."""
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    found = re.search(r"<!-- events -->\n```python\n(.*?)```", readme, re.DOTALL)
+    assert found
+    names: dict[str, Any] = {}
+    exec(found[1].replace("<build flow id>", FLOW).replace("<app id>", "app"), names)
+    assert names["builds"].watchers[0].trigger.build_flow_id == FLOW
+    assert names["builds"].uri == f"daocloud://openapi.daocloud.io/build-flows/{FLOW}"
