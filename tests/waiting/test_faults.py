@@ -34,7 +34,7 @@ from tests.waiting.modes import (
 
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 # How long a server is away, how long a stalled answer takes, and the time-out that it outlasts.
-AWAY, STALL, READ_TIMEOUT = 0.3, 3.0, 1.5
+AWAY, STALL, READ_TIMEOUT = 1.0, 3.0, 1.5
 MESSAGE = "no such image"
 
 
@@ -72,12 +72,12 @@ def name_does_not_resolve(sandbox: Sandbox) -> Callable[[], int]:
 def server_is_restarted(sandbox: Sandbox) -> Callable[[], int]:
     """Stop the server, and start it again a little later."""
     served_before: list[int] = []
-    # Until it is down, nothing is answered any more.
-    hold = sandbox.fault("hold", call="GET", times=None)
+    # From now on nothing is answered any more.
+    going = sandbox.fault("drop", call="GET", times=None)
 
     def restart() -> None:
         sandbox.stop()
-        sandbox.remove_fault(hold)
+        sandbox.remove_fault(going)
         served_before.append(len(sandbox.log))
         time.sleep(AWAY)
         sandbox.start()
@@ -183,10 +183,13 @@ def ending(modes: Modes, mode: str, name: str, **arguments: Any) -> str:
         guard = threading.Lock()
 
         def served(call: Any) -> None:
-            if call.call in ("get_action", "get_build_flow", "list_build_flows"):
-                with guard:
-                    if not struck:
-                        struck.append(begin(sandbox))
+            if call.call not in ("get_action", "get_build_flow", "list_build_flows"):
+                return
+            if call.params.get("app_id") not in (None, *sandbox.world.apps):
+                return  # a late one, of the wait before
+            with guard:
+                if not struck:
+                    struck.append(begin(sandbox))
 
         sandbox.service.on_served = served
         how = how | arguments
@@ -300,7 +303,7 @@ Each fault strikes a wait that is under way, against the sandbox, over a real so
 is answered, the next ones meet the fault. *Ends right* means that the task ended as DaoCloud says:
 with success and the whole result, or, in every other run, with a failure and DaoCloud's own
 message. Times are scaled down: looks are 0.05 s apart, a stall takes twice the read time-out, the
-hour ends within two seconds, the server is away for {AWAY} s.
+hour ends within two seconds, the server is away for {AWAY:g} s.
 
 {table(list(FAULTS), lambda name, mode: survival(modes, mode, name))}
 

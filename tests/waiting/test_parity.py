@@ -437,7 +437,7 @@ def later(sandbox: Sandbox, flow: Any, plan: BuildPlan) -> None:
 
     def served(call: Any) -> None:
         nonlocal looks
-        looks += call.call == "get_build_flow"
+        looks += call.params.get("build_flow_id") == flow.id
         if looks == 2:
             sandbox.service.on_served = None
             sandbox.world.start_build(flow.id, plan)
