@@ -417,6 +417,21 @@ def new_build_fails_after_old_failure(sandbox: Sandbox) -> Expected:
     )
 
 
+def new_build_fails_between_two_looks(sandbox: Sandbox) -> Expected:
+    """Only the first look saw it run, and that may have been made by another process."""
+    flow = web_flow(sandbox, status="Failure")
+    sandbox.world.start_build(flow.id, BuildPlan(polls=1, outcome="Failure"))
+    return flow_sensor(
+        flow,
+        {
+            "kind": "DaoCloudBuildFailedError",
+            "message": f"a new build of build flow {flow.id}: the build is Failure.",
+        },
+        not_package_id="old",
+        **NO_STORE,
+    )
+
+
 def new_build_never_comes(sandbox: Sandbox) -> Expected:
     flow = web_flow(sandbox, status="Failure")
     return flow_sensor(
@@ -459,6 +474,7 @@ FLOW_SENSOR: list[Scenario] = [
     new_build_of_a_flow_that_had_none,
     new_build_fails_after_old_success,
     new_build_fails_after_old_failure,
+    new_build_fails_between_two_looks,
     new_build_never_comes,
 ]
 
@@ -607,14 +623,13 @@ if not HAS_STORE:
     # Each look is a process that remembers nothing of the ones before it.
     DIFFERENCES |= {
         ("outage_is_too_long", "reschedule"): ("AirflowSensorTimeout", "HTTP 503"),
-        ("new_build_fails_after_old_success", "reschedule"): (
-            "AirflowSensorTimeout",
-            "this is still the build of before",
-        ),
-        ("new_build_fails_after_old_failure", "reschedule"): (
-            "AirflowSensorTimeout",
-            "this is still the build of before",
-        ),
+        **{
+            (f"new_build_fails_{when}", "reschedule"): (
+                "AirflowSensorTimeout",
+                "this is still the build of before",
+            )
+            for when in ("after_old_success", "after_old_failure", "between_two_looks")
+        },
     }
 
 
