@@ -127,3 +127,28 @@ bench-constraints: $(UV) ## Bring the pins of the peers up to date with what is 
 .PHONY: simulate
 simulate: .venv/airflow-3.3/.ready ## An hour of waiting under the limit of calls, simulated: docs/simulated-hour.md
 	$(PY) -m benchmarks.simulated_hour --docs
+
+# The browser is the system's own Chromium: apt-get install chromium. Elsewhere: make ... CHROMIUM=...
+BROWSER := .venv/browser
+
+$(BROWSER)/.ready: pyproject.toml constraints/airflow-3.3.txt constraints/browser.in constraints/browser.txt $(UV)
+	@echo "Making $(BROWSER) (about a minute when nothing is cached) ..."
+	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" $(BROWSER)
+	@$(UV) pip install --quiet --python $(BROWSER)/bin/python \
+		--constraints constraints/airflow-3.3.txt --constraints constraints/browser.txt \
+		--build-constraints constraints/airflow-3.3.txt \
+		--editable '.[sandbox]' --group dev --requirements constraints/browser.in
+	@touch $@
+
+.PHONY: screenshots
+screenshots: $(BROWSER)/.ready ## Take the pictures in docs/images, of Airflow's UI in Chromium
+	$(BROWSER)/bin/python -m scripts.screenshots
+
+.PHONY: test-ui
+test-ui: $(BROWSER)/.ready ## The test that uses Airflow's UI in Chromium
+	$(BROWSER)/bin/python -m pytest tests/system/test_ui.py $(ARGS)
+
+.PHONY: browser-constraints
+browser-constraints: $(UV) ## Bring the pins of the browser's client up to date with what is released
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+		--constraints constraints/airflow-3.3.txt --output-file constraints/browser.txt constraints/browser.in

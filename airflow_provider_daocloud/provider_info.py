@@ -22,7 +22,7 @@ EXTRA_FIELDS: dict[str, tuple[str, str, str]] = {
         "Allow plain HTTP",
         "Send the token unencrypted to a host other than this one. Unsafe.",
     ),
-    "connect_timeout": ("number", "Connect timeout", "Seconds until a connection must stand: 10"),
+    "connect_timeout": ("number", "Connect timeout", "Seconds until it must stand. Default: 10"),
     "read_timeout": ("number", "Read timeout", "Seconds to wait for an answer. Default: 30"),
     "proxies": (
         "string",
