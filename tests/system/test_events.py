@@ -52,6 +52,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Itera
         AIRFLOW_CONN_DAOCLOUD_DEFAULT=sandbox.connection_json(),
         DAOCLOUD_APP_ID=sandbox.world.app("web").id,
         DAOCLOUD_BUILD_FLOW_ID=sandbox.world.build_flow("web").id,
+        # A watcher begins and ends when its DAG file is parsed.
+        AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="5",
         # How soon a triggerer is taken for dead, and its triggers go to the next one.
         AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC="1",
         AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="10",
@@ -92,6 +94,16 @@ def looks(airflow: Airflow, sandbox: Sandbox, more: int) -> None:
     wait_until(
         airflow, lambda: sandbox.counts["list_build_flows"] >= before + more, f"{more} looks"
     )
+
+
+def looked_within(sandbox: Sandbox, seconds: float) -> bool:
+    """Say whether there is a look within the next seconds."""
+    before, end = sandbox.counts["list_build_flows"], time.monotonic() + seconds
+    while time.monotonic() < end:
+        if sandbox.counts["list_build_flows"] > before:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def runs(airflow: Airflow) -> list[dict[str, Any]]:
@@ -205,6 +217,25 @@ def test_a_triggerer_killed_just_after_the_event_deploys_no_second_time(
     times = [event["package_id"] for event in events(airflow)].count(new)
     print(f"The event came {times} time(s).")
     assert times in (1, 2)
+    assert sandbox.effects == {"redeploy_app": deployed + 1}
+
+
+def test_what_is_built_while_the_dag_is_paused_deploys_once_when_it_is_not(
+    airflow: Airflow, sandbox: Sandbox
+) -> None:
+    before, deployed = len(runs(airflow)), sandbox.effects["redeploy_app"]
+    airflow.ask("PATCH", f"/dags/{DAG_ID}", {"is_paused": True})
+    # The watcher ends when the DAG is parsed again.
+    wait_until(airflow, lambda: not looked_within(sandbox, 5 * INTERVAL), "nobody looks")
+    for _ in range(2):
+        sandbox.world.start_build("web")
+        sandbox.world.finish_build("web")
+
+    airflow.ask("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
+    ended(airflow, before + 1)
+    looks(airflow, sandbox, 3)
+
+    assert len(runs(airflow)) == before + 1
     assert sandbox.effects == {"redeploy_app": deployed + 1}
 
 
