@@ -119,6 +119,9 @@ class Act:
         """Note what is asked, and since when."""
         self.asked = Asked.of(self.call, self.app_id)
         self._began = self.clock()
+        # The app before a POST that was taken never to have arrived. If it did arrive, the app will
+        # differ from this after all.
+        self._doubted: Before | None = None
 
     def begin(self) -> Running | Done:
         """Join, recall, find out or post: whatever makes it one action for one wish.
@@ -215,34 +218,46 @@ class Act:
 
     def _post(self) -> Running | Done:
         while True:
-            app = self._free_app()
-            if self.skip_if_current and self._shows_wish(app):
-                self.log("The app runs %s already: left alone.", app.release_name)
-                return Done(self._result() | {"skipped": True})
-            if self.stopped():
-                raise DaoCloudError(f"{self.call}: the task was told to end; nothing was sent.")
-            before = self._before(app)
-            self.journal.intend(Entry(self.wish, self.asked, before, "intended"))
-            try:
-                action_id = self.send(self.call)
-            except (OutcomeUnknownError, ProtocolError) as e:
-                found = self._settle(before, str(e))
-                if found is not None:
-                    return found
-            except RefusedError as e:
-                self.journal.note(phase="dropped")
-                if e.status != CONFLICT:
-                    raise
-                if self.if_busy != "wait" or self._late():
-                    raise AppBusyError(f"another action runs on app {self.app_id}: {e}") from e
-                self.log("DaoCloud refuses it while another action runs (%s): waiting.", e)
-                self._pause()
-            except CallError:
-                self.journal.note(phase="dropped")
-                raise
-            else:
-                self.journal.note(phase="accepted", action_id=action_id)
-                return Running(action_id)
+            found = self._post_once()
+            if found is not None:
+                return found
+
+    def _post_once(self) -> Running | Done | None:
+        app = self._free_app()
+        now = self._before(app)
+        if self._doubted is not None and now != self._doubted:
+            return self._settle(self._doubted, "It was taken never to have arrived")
+        if self.skip_if_current and self._shows_wish(app):
+            self.log("The app runs %s already: left alone.", app.release_name)
+            return Done(self._result() | {"skipped": True})
+        if self.stopped():
+            raise DaoCloudError(f"{self.call}: the task was told to end; nothing was sent.")
+        before = self._doubted or now
+        self.journal.intend(Entry(self.wish, self.asked, before, "intended"))
+        try:
+            action_id = self.send(self.call)
+        except (OutcomeUnknownError, ProtocolError) as e:
+            return self._settle(before, str(e))
+        except CallError as e:
+            return self._refused(e)
+        self.journal.note(phase="accepted", action_id=action_id)
+        return Running(action_id)
+
+    def _refused(self, error: CallError) -> Done | None:
+        """Wait, if it was refused while another action runs on the app; None: post again."""
+        if self._doubted is None:
+            self.journal.note(phase="dropped")
+        if not isinstance(error, RefusedError) or error.status != CONFLICT:
+            raise error
+        if self.if_busy != "wait" or self._late():
+            raise AppBusyError(f"another action runs on app {self.app_id}: {error}") from error
+        self.log("DaoCloud refuses it while another action runs (%s): waiting.", error)
+        if self._doubted is not None:
+            # What runs on the app can be ours.
+            self.journal.note(changed=True)
+            return self._settle(self._doubted, str(error))
+        self._pause()
+        return None
 
     def _free_app(self) -> App:
         """Return the app, when no other action runs on it, or as ``if_busy`` says."""
@@ -290,6 +305,7 @@ class Act:
             self.log("%s. The app did not change in %g s: it never arrived.", why, self.settle)
             if self._late():
                 raise self._unknown(why, before, now)
+            self._doubted = before
             return None
         evidence = {"before": asdict(before), "now": asdict(now)}
         ours = changed and app.state not in APP_TRANSITIONAL and self._shows_wish(app)

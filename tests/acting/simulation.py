@@ -6,6 +6,7 @@ Made up are the time, the process (which can die at any point) and what Airflow 
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import json
@@ -39,7 +40,7 @@ from airflow_provider_daocloud.operators.daocloud import (
 )
 from airflow_provider_daocloud.sandbox.contract import Request
 from airflow_provider_daocloud.sandbox.faults import Fault
-from airflow_provider_daocloud.sandbox.objects import Action, App
+from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan, App
 from airflow_provider_daocloud.sandbox.options import Options
 from airflow_provider_daocloud.sandbox.service import ConnectionBrokenError, Service
 from airflow_provider_daocloud.sandbox.world import World
@@ -116,14 +117,16 @@ class Posted:
 class Store:
     """Airflow's task state store: JSON by key, outlasting the process.
 
-    :param fail: what the next calls do, by the phase that is written, or ``get``: ``lose`` raises
-        with no effect, ``keep`` raises although it took effect.
+    :param fail: what the next calls do, by the phase that is written, ``get`` or ``any``: ``lose``
+        raises with no effect, ``keep`` raises although it took effect.
+    :param on_set: told of each entry when it is written.
     """
 
     def __init__(self, points: Points) -> None:
         self.entries: dict[str, str] = {}
         self.fail: list[tuple[str, str]] = []
         self.points = points
+        self.on_set: Callable[[Any], object] = lambda _entry: None
 
     @property
     def entry(self) -> Any:
@@ -141,6 +144,7 @@ class Store:
         fault = self._fault(value["phase"])
         if fault != "lose":
             self.entries[key] = json.dumps(value)
+            self.on_set(value)
         if fault:
             raise ConnectionError("no API server")
         self.points(f"after {value['phase']}")
@@ -154,58 +158,40 @@ class Store:
 class Client(DaoCloudClient):
     """The client of the package, with the sandbox's contract in the place of a network.
 
-    :param on_action: told of each action that a POST started, with what was shown before it.
+    :param late: for the next POSTs, so many seconds after we have given them up they arrive.
+    :param refused: so many of the next POSTs cannot connect.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        clock: Clock,
-        points: Points,
-        on_action: Callable[[Action, float], None],
-    ) -> None:
+    def __init__(self, simulation: Simulation) -> None:
+        clock = simulation.clock
         super().__init__(Endpoint("http://sandbox/v1", TOKEN), clock=clock.time, sleep=clock.sleep)
         self.late: list[float] = []
         self.refused = 0
-        self._service = service
-        self._time = clock
-        self._points = points
-        self._on_action = on_action
+        self._simulation = simulation
 
     def _send_once(self, call: Call[T]) -> T:
-        self._points(f"before {call.name}")
+        simulation = self._simulation
+        simulation.points(f"before {call.name}")
         if call.acts and self.refused:
             self.refused -= 1
             raise UnreachableError(str(call), "connection refused.")
         body = json.dumps(dict(call.body)).encode() if call.body else b""
         headers = {"authorization": f"token {TOKEN}", "content-type": "application/json"}
         request = Request(call.method, f"/v1{call.path}", headers, body)
+        serve = partial(simulation.serve, request, simulation.wish)
         if call.acts and self.late:
-            # Given up by us, and still on its way.
-            self._time.later(self.late.pop(0), partial(self._serve, request))
+            simulation.clock.later(self.late.pop(0), lambda: _unheard(serve))
             raise OutcomeUnknownError(str(call), "no answer came (late); it may have been taken.")
         try:
-            answer = self._serve(request)
+            answer = serve()
         except ConnectionBrokenError as e:
             if call.acts:
                 text = f"no answer came ({e}); the action may have been taken."
                 raise OutcomeUnknownError(str(call), text) from None
             raise UnreachableError(str(call), f"no answer came ({e}).") from None
-        self._points(f"after {call.name}")
-        now = self._time.time()
+        simulation.points(f"after {call.name}")
         self.server_time = protocol.server_time(answer)
-        return protocol.interpret(call, answer, now=now, secret=TOKEN)
-
-    def _serve(self, request: Request) -> Answer:
-        world = self._service.world
-        before, app = len(world.actions), world.apps.get(request.path.split("/")[3])
-        shown = world.view(app).last_operated_at if app else 0.0
-        try:
-            made = self._service.call(request, pause=self._time.sleep)
-        finally:
-            if len(world.actions) > before and request.method == "POST":
-                self._on_action(list(world.actions.values())[-1], shown)
-        return Answer(made.status, made.headers, made.body)
+        return protocol.interpret(call, answer, now=simulation.clock.time(), secret=TOKEN)
 
 
 class _Simulated(DaoCloudActOperator):
@@ -281,18 +267,21 @@ class Simulation:
         self.points = Points()
         self.lines: list[str] = []
         self.posted: list[Posted] = []
+        self.on_posted: Callable[[Posted], object] = lambda _posted: None
         self.xcoms: dict[str, Any] = {}
         self.service = Service(
             partial(World, clock=self.clock.time, seed=0, options=options or Options())
         )
         self.world = self.service.world
+        self.world.operate = self._operate  # type: ignore[method-assign]
+        self._serving: int | None = None
         self.world.add_account(TOKEN)
         at_rest = {"start": "STOPPED"}.get(action, "RUNNING")
         self.app: App = self.world.add_app(
             "web", state=state or at_rest, release_name="v1", last_operated_at=BEGIN - DAY
         )
         self.store = Store(self.points) if store else None
-        self.client = Client(self.service, self.clock, self.points, self._note)
+        self.client = Client(self)
         # What Airflow keeps of the task.
         self.retries = retries
         self.max_tries = retries
@@ -361,6 +350,10 @@ class Simulation:
         """Switch a fault of the sandbox on."""
         self.service.add_fault(Fault(kind, **rule))
 
+    def plan(self, state: str) -> None:
+        """Let the next action of ours end in SUCCESS or FAILED."""
+        self.world.plan(ActionPlan(state, "no such image" if state == "FAILED" else None))
+
     def another(self, action: str, release_name: str | None = None) -> Action:
         """Let somebody else act on the app."""
         return self.world.operate(self.app.id, action, release_name)
@@ -380,8 +373,24 @@ class Simulation:
     def log(self, text: str, *arguments: Any) -> None:
         self.lines.append(text % arguments)
 
-    def _note(self, action: Action, shown: float) -> None:
-        self.posted.append(Posted(self.wish, action, shown))
+    def serve(self, request: Request, wish: int) -> Answer:
+        """Let a request of a wish arrive."""
+        outer, self._serving = self._serving, wish
+        try:
+            made = self.service.call(request, pause=self.clock.sleep)
+        finally:
+            self._serving = outer
+        return Answer(made.status, made.headers, made.body)
+
+    def _operate(self, *what: Any, by: str = "somebody", **more: Any) -> Action:
+        """Note whose action it is, and let the world do it."""
+        shown = self.world.view(self.app).last_operated_at
+        action = World.operate(self.world, *what, by=by, **more)
+        if by != "somebody":
+            assert self._serving is not None
+            self.posted.append(Posted(self._serving, action, shown))
+            self.on_posted(self.posted[-1])
+        return action
 
     # Airflow's machinery
 
@@ -429,6 +438,12 @@ class Simulation:
 
     def _xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
+
+
+def _unheard(serve: Callable[[], object]) -> None:
+    """Let a request arrive whose answer nobody waits for."""
+    with contextlib.suppress(ConnectionBrokenError):
+        serve()
 
 
 def _execute(task: Any, context: Any) -> Any:

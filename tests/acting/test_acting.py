@@ -278,6 +278,45 @@ def test_a_change_that_was_seen_is_not_forgotten_with_the_process() -> None:
     assert sim.effects == 1
 
 
+def test_a_post_that_arrives_after_all_is_noticed_before_the_next_one() -> None:
+    """It was taken never to have arrived, but then the app changes: nothing more is sent."""
+    sim = simulation("redeploy", settle=10.0)
+    sim.client.late.append(10.5)
+    sim.fault("delay", call="get_app", skip=7, delay=1.0)
+    assert_adopted(sim.to_the_end(), sim)
+    assert sim.effects == 1
+    assert any("never arrived" in line for line in sim.lines)
+    assert any("taken never to have arrived" in line for line in sim.lines)
+
+
+def test_a_refusal_after_a_doubtful_post_can_be_for_our_own_action() -> None:
+    """The date moves late, and no state tells; but the server refuses a second action."""
+    options = Options(
+        busy="refuse",
+        transitional_states=False,
+        last_operated_at="ended",
+        action_seconds=50.0,
+    )
+    sim = simulation("redeploy", options=options)
+    sim.fault("drop", call="POST", effect="after")
+    assert_adopted(sim.to_the_end(), sim)
+    assert sim.effects == 1
+
+
+def test_doubts_outlast_the_process() -> None:
+    """The process dies before it posts again, and then the first POST arrives."""
+    sim = simulation("redeploy", settle=10.0)
+    sim.client.late.append(1000.0)
+    passed = sim.run().passed
+    again = max(n for n, name in enumerate(passed, 1) if name == "after intended")
+    sim = simulation("redeploy", settle=10.0)
+    sim.client.late.append(30.0)
+    assert sim.run(crash=again).kind == "Crash"
+    sim.clock.sleep(60)
+    assert_adopted(sim.to_the_end(), sim)
+    assert sim.effects == 1
+
+
 # --- somebody else -------------------------------------------------------------------------------
 
 

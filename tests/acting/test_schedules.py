@@ -1,0 +1,443 @@
+"""Random schedules of faults, crashes, clears and somebody else: one wish stays one action.
+
+Each schedule is one life of a task instance. The quick tests run some; ``make soak`` runs a
+thousand of each kind (``SCHEDULES=1000``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from functools import partial
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from airflow_provider_daocloud.sandbox.options import Options
+from airflow_provider_daocloud.sandbox.world import AppBusyError
+from tests.acting.simulation import Ending, Posted, Simulation
+
+SCHEDULES = int(os.environ.get("SCHEDULES", "0"))
+SETTLE = 30.0
+REACHED = {"start": "RUNNING", "stop": "STOPPED", "restart": "RUNNING", "redeploy": "RUNNING"}
+
+# How a try may end. Anything else is a bug.
+ENDINGS = {
+    "success",
+    "deferred",
+    "Crash",
+    "AirflowFailException",
+    "AppBusyError",
+    "CouldNotFindOutError",
+    "DaoCloudActionFailedError",
+    "DaoCloudWaitTimeoutError",
+    "JournalError",
+    "OutcomeUnknownError",
+    "ProtocolError",
+    "RateLimitedError",
+    "ServerFaultError",
+    "UnreachableError",
+}
+
+SOMEBODY = [
+    ("start", None),
+    ("stop", None),
+    ("restart", None),
+    ("redeploy", "v1"),
+    ("redeploy", "v2"),
+    ("redeploy", "v3"),
+]
+# What the service refuses, it has not done; an answer that is spoilt is that of a call that was.
+NO_ANSWER = [
+    {"kind": "drop"},
+    {"kind": "reset"},
+    {"kind": "status", "status": 502},
+    {"kind": "drop", "effect": "after"},
+    {"kind": "reset", "effect": "after"},
+    {"kind": "status", "status": 502, "effect": "after"},
+    {"kind": "html"},
+    {"kind": "truncated"},
+    {"kind": "no_action_id"},
+]
+REFUSALS = [
+    {"kind": "status", "status": 400},
+    {"kind": "too_many", "retry_after": 5},
+    {"kind": "spent", "retry_after": 45},
+]
+UNREADABLE = [
+    {"kind": "drop"},
+    {"kind": "status", "status": 503},
+    {"kind": "html"},
+    {"kind": "empty"},
+    {"kind": "list"},
+    {"kind": "spent", "retry_after": 45},
+]
+WRITES = ["intended", "accepted", "settled", "dropped", "any"]
+
+
+def _trouble(what: str, *details: Any) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.tuples(st.just(what), *(st.sampled_from(values) for values in details))
+
+
+# What can befall one try.
+TROUBLE = st.one_of(
+    _trouble("post", NO_ANSWER, [1, 1, 2, None], [1.0, 60.0]),
+    _trouble("post", NO_ANSWER, [1], [60.0]),
+    _trouble("late", [0.05, 0.5, 0.95]),
+    _trouble("crash", list(range(1, 15))),
+    _trouble("crash", ["before POST", "after POST", "after accepted", "before get_action"]),
+    _trouble("somebody", [0.0, 1.0, 8.0, 29.5], SOMEBODY),
+    _trouble("read", UNREADABLE, ["get_app", "get_action"], [1, 5, None], [0, 1, 4], [20.0, 400.0]),
+    _trouble("store", ["get", *WRITES], ["lose", "keep"]),
+    _trouble("post", REFUSALS, [1, 2], [60.0]),
+    _trouble("refused", [1, 4]),
+)
+
+
+class Lives(RuleBasedStateMachine):
+    """One task instance and all that can befall it."""
+
+    # What the service does, where nothing documents it.
+    options: ClassVar[dict[str, Any]] = {}
+    # Whether it may hide an action from everybody who looks at the date, for longer than SETTLE.
+    hides: ClassVar[bool] = False
+    # So many seconds after it was given up may a POST arrive; what delays the date comes on top.
+    latest: ClassVar[float] = SETTLE * 0.45
+    counts: ClassVar[Counter[str]] = Counter()
+
+    @initialize(
+        asked=st.sampled_from(
+            [("start", ""), ("stop", ""), ("restart", ""), ("redeploy", "v1"), ("redeploy", "v2")]
+        ),
+        on_ambiguous=st.sampled_from(["verify", "verify", "adopt", "fail"]),
+        if_busy=st.sampled_from(["wait", "wait", "send", "fail"]),
+        busy=st.sampled_from(["refuse", "queue", "both"]),
+        seconds=st.sampled_from([1.0, 5.0, 40.0, 200.0]),
+        deferrable=st.booleans(),
+        operated=st.sampled_from([86400.0, 3.0]),
+        failing=st.lists(st.sampled_from(["SUCCESS", "FAILED"]), max_size=3),
+    )
+    def begin(
+        self,
+        asked: tuple[str, str],
+        on_ambiguous: str,
+        if_busy: str,
+        busy: Any,
+        seconds: float,
+        deferrable: bool,
+        operated: float,
+        failing: list[str],
+    ) -> None:
+        options = {"busy": busy, "action_seconds": seconds} | self.options
+        self.sim = sim = Simulation(
+            *asked,
+            options=Options(**options),
+            on_ambiguous=on_ambiguous,
+            if_busy=if_busy,
+            deferrable=deferrable,
+            settle=SETTLE,
+            max_outage=120.0,
+        )
+        sim.app.last_operated_at = sim.clock.time() - operated
+        sim.world.view(sim.app)
+        sim.app.view = None
+        for state in failing:
+            sim.plan(state)
+        assert sim.store is not None
+        sim.store.on_set = self._stored
+        sim.on_posted = self._posted
+        self.ending: Ending | None = None
+        self.harmless = True
+        self.valid: list[str] = []
+        self.wrong: list[str] = []
+        # Wishes of which a second action was posted because nothing showed the first one.
+        self.hidden: set[int] = set()
+        self.counts["schedules"] += 1
+
+    # What happens
+
+    @property
+    def over(self) -> bool:
+        """Whether Airflow lets the task be, until somebody clears it."""
+        if self.ending is None or self.ending.kind in ("deferred", "Crash"):
+            tried_out = self.ending is not None and self.sim.try_number > self.sim.max_tries
+            return self.ending is not None and self.ending.kind == "Crash" and tried_out
+        final = self.ending.kind in ("success", "AirflowFailException")
+        return final or self.sim.try_number > self.sim.max_tries
+
+    @property
+    def deferred(self) -> bool:
+        return self.ending is not None and self.ending.kind == "deferred"
+
+    @precondition(lambda self: not self.over and not self.deferred)
+    @rule(troubles=st.lists(TROUBLE, min_size=1, max_size=3))
+    def try_it(self, troubles: list[tuple[Any, ...]]) -> None:
+        """Run the next try, with whatever befalls it."""
+        sim = self.sim
+        self._harm(troubles)
+        crash: str | int | None = None
+        sim.service.faults.clear()
+        assert sim.store is not None
+        sim.store.fail, sim.client.late, sim.client.refused = [], [], 0
+        for what, *details in troubles:
+            if what == "post":
+                fault, times, seconds = details
+                sim.fault(**fault, call="POST", times=times, seconds=seconds)
+            elif what == "read":
+                fault, call, times, skip, seconds = details
+                sim.fault(**fault, call=call, times=times, skip=skip, seconds=seconds)
+            elif what == "late":
+                sim.client.late.append(details[0] * self.latest)
+            elif what == "refused":
+                sim.client.refused = details[0]
+            elif what == "store":
+                sim.store.fail.append((details[0], details[1]))
+            elif what == "somebody":
+                delay, act = details
+                sim.clock.later(delay, partial(self._somebody, *act))
+            else:
+                (crash,) = details
+                crash = crash.replace("POST", sim.call) if isinstance(crash, str) else crash
+        self._ended(sim.run(crash=crash))
+
+    @precondition(lambda self: self.deferred)
+    @rule(
+        crash=st.sampled_from([None, None, 1, 2, 3]),
+        fault=st.sampled_from([None, None, ("get", "lose"), ("settled", "lose")]),
+    )
+    def resume(self, crash: int | None, fault: tuple[str, str] | None) -> None:
+        """Wait in the triggerer, and end the try in a new process."""
+        self._harm(crash or fault)
+        assert self.ending is not None
+        assert self.sim.store is not None
+        self.sim.store.fail = [fault] if fault else []
+        self._ended(self.sim.resume(self.ending, crash=crash))
+
+    @precondition(lambda self: self.ending is not None)
+    @rule()
+    def clear(self) -> None:
+        """Clear the task; a new wish."""
+        self.sim.clear()
+        self.ending = None
+
+    @precondition(lambda self: self._vanished())
+    @rule()
+    def clear_while_it_runs(self) -> None:
+        """The process that has just ended was ended by a clear, and ``max_tries`` stays."""
+        self.sim.max_tries = max(self.sim.max_tries, self.sim.try_number)
+        self.sim.clear(moves=False)
+        self.ending = None
+
+    def _vanished(self) -> bool:
+        """Whether the last process ended without a word.
+
+        Between its last word and its end there are milliseconds in which a clear that does not move
+        ``max_tries`` is taken for a retry.
+        """
+        if self.ending is None or self.ending.kind != "Crash":
+            return False
+        assert self.sim.store is not None
+        return not self.sim.store.entries or self.sim.store.entry["left"] is None
+
+    @rule(
+        what=st.sampled_from(
+            [
+                ("wait", 1.0),
+                ("wait", 15.0),
+                ("wait", 100.0),
+                ("wait", 100_000.0),
+                ("clear something else",),
+                ("the app crashes",),
+                *(("somebody", act) for act in SOMEBODY),
+            ]
+        )
+    )
+    def meanwhile(self, what: tuple[Any, ...]) -> None:
+        """Let something happen between two tries."""
+        if what[0] == "wait":
+            self.sim.clock.sleep(what[1])
+            return
+        self._harm(what)
+        if what[0] == "somebody":
+            self._somebody(*what[1])
+        elif what[0] == "the app crashes":
+            self.sim.world.crash_app(self.sim.app.id)
+        else:
+            self.sim.clears += 1
+
+    def teardown(self) -> None:
+        """Let the task come to its end with nothing in the way."""
+        if not hasattr(self, "sim"):
+            return
+        sim = self.sim
+        sim.service.faults.clear()
+        assert sim.store is not None
+        sim.store.fail, sim.client.late, sim.client.refused = [], [], 0
+        while not self.over:
+            assert self.ending is None or self.ending.kind != "never"
+            if self.deferred:
+                assert self.ending is not None
+                self._ended(sim.resume(self.ending))
+            else:
+                self._ended(sim.run())
+        self.one_wish_is_one_action()
+        assert self.ending is not None
+        self.counts[f"ended: {self.ending.kind}"] += 1
+        for text in ("it never arrived", "It arrived", "joining it", "waiting for it", "stored"):
+            self.counts[f"said: {text}"] += sum(text in line for line in sim.lines)
+
+    # What must hold
+
+    @invariant()
+    def one_wish_is_one_action(self) -> None:
+        """And no success that DaoCloud does not confirm."""
+        assert not getattr(self, "wrong", []), self.wrong
+
+    def _posted(self, posted: Posted) -> None:
+        sim = self.sim
+        note(f"    effect: {posted}")
+        self.counts["actions"] += 1
+        earlier = [
+            p
+            for p in sim.posted
+            if p is not posted and p.wish == posted.wish and p.action.state != "FAILED"
+        ]
+        if not earlier or posted.wish in self.hidden:
+            return
+        # The service itself must have said all the time that nothing had happened.
+        if self.hides and posted.shown == earlier[-1].shown:
+            self.hidden.add(posted.wish)
+            self.counts["wishes with two actions"] += 1
+        else:
+            self.wrong.append(f"two actions of wish {posted.wish}: {earlier[-1]}, {posted}")
+
+    def _stored(self, entry: dict[str, Any]) -> None:
+        note(f"    journal: {entry}")
+        if entry["phase"] == "settled" and entry["result"] is not None:
+            self._check_result(entry["result"])
+
+    def _ended(self, ending: Ending) -> None:
+        note(f"    try {self.sim.try_number} of wish {self.sim.wish}: {ending.kind} {ending.error}")
+        self.ending = ending
+        self.counts[f"try: {ending.kind}"] += 1
+        if ending.kind not in ENDINGS:
+            self.wrong.append(f"ended in {ending.error!r}")
+        if ending.kind == "success" and json.dumps(ending.result) not in self.valid:
+            self._check_result(ending.result)
+        if ending.kind == "OutcomeUnknownError" and "before it {" not in str(ending.error):
+            self.wrong.append(f"no evidence: {ending.error}")
+        if self.harmless and ending.kind not in (
+            "success",
+            "deferred",
+            "DaoCloudActionFailedError",
+            "DaoCloudWaitTimeoutError",
+        ):
+            self.wrong.append(f"nothing went wrong, and it ended in {ending.error!r}")
+
+    def _check_result(self, result: dict[str, Any]) -> None:
+        """Hold what the task says against what DaoCloud knows at this moment."""
+        sim = self.sim
+        self.valid.append(json.dumps(result))
+        if result["action_id"] is not None:
+            action = sim.world.actions[result["action_id"]]
+            ours = [p for p in sim.posted if p.action is action]
+            if action.state != "SUCCESS" or not ours:
+                self.wrong.append(f"{result} is not confirmed: {action}")
+            elif ours[0].wish != sim.wish and (action.ended_at or 0) < sim.wished_at:
+                self.wrong.append(f"{result} is the result of an earlier wish: {action}")
+            return
+        shown = sim.app.rest_state == REACHED[sim.action]
+        if sim.action == "redeploy":
+            shown = shown and sim.app.release_name == sim.release_name
+        if not shown:
+            self.wrong.append(f"{result} is not what DaoCloud shows: {sim.app}")
+
+    def _somebody(self, action: str, release_name: str | None) -> None:
+        with contextlib.suppress(AppBusyError):
+            self.sim.another(action, release_name)
+
+    def _harm(self, harm: object) -> None:
+        self.harmless = self.harmless and not harm
+
+
+# The service as the contract leaves it open, in one respect at a time.
+ASSUMPTIONS: dict[str, dict[str, Any]] = {
+    "as the sandbox has it": {},
+    "the date moves when the action begins": {"last_operated_at": "started", "begin_after": 15.0},
+    "the date moves when the action ends": {"last_operated_at": "ended"},
+    "the date moves 15 s later": {"last_operated_at_delay": 15.0},
+    "the date is cut to minutes": {"last_operated_at_granularity": 60.0},
+    "the list of apps is frozen": {"app_list": "frozen"},
+    "a second action is refused": {"busy": "refuse"},
+    "a second action is queued": {"busy": "queue"},
+    "a second action runs beside": {"busy": "both"},
+    "an action cannot be read for 8 s": {"action_lag": 8.0},
+    "no transitional states": {"transitional_states": False},
+    "states in small letters": {"state_case": "lower"},
+    "states in other words": {"state_words": {"RUNNING": "live", "RESTAGING": "deploying"}},
+}
+# Where an action can be hidden for longer than the settle window, two actions are possible.
+HIDING: dict[str, dict[str, Any]] = {
+    "the date never moves": {"last_operated_at": "never"},
+    "the date moves 100 s later": {"last_operated_at_delay": 100.0},
+    "the date moves at the end, and nothing else shows": {
+        "last_operated_at": "ended",
+        "transitional_states": False,
+        "action_seconds": 200.0,
+    },
+}
+
+
+def live(machine: type[Lives], schedules: int) -> Counter[str]:
+    """Run schedules, and return what was counted in them."""
+    machine.counts = Counter()
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=schedules,
+            stateful_step_count=10,
+            deadline=None,
+            phases=[Phase.reuse, Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    return machine.counts
+
+
+def kind(name: str, options: dict[str, Any], **more: Any) -> type[Lives]:
+    return type(name, (Lives,), {"options": options} | more)
+
+
+@pytest.mark.parametrize("assumption", ASSUMPTIONS)
+def test_one_wish_is_one_action(assumption: str) -> None:
+    """Whatever of the undocumented assumptions is false."""
+    first = assumption == "as the sandbox has it"
+    counts = live(kind("Life", ASSUMPTIONS[assumption]), SCHEDULES or (100 if first else 10))
+    print(assumption, dict(counts))
+    assert counts["actions"] > 0
+
+
+@pytest.mark.parametrize("assumption", HIDING)
+def test_two_actions_only_if_the_first_one_was_hidden(assumption: str) -> None:
+    """The residual risk: for the whole settle window the app showed no trace of the action."""
+    counts = live(kind("Hidden", HIDING[assumption], hides=True), SCHEDULES or 10)
+    print(assumption, dict(counts))
+    assert counts["actions"] > 0
+
+
+def test_a_post_that_arrives_after_the_settle_window_is_hidden_as_well() -> None:
+    counts = live(kind("Late", {}, hides=True, latest=SETTLE * 4), SCHEDULES or 10)
+    print(dict(counts))
+    assert counts["actions"] > 0
