@@ -159,16 +159,26 @@ class DaoCloudTrigger(BaseTrigger):
 
     async def _push_link(self) -> None:
         """Push the task's link, if it was started from the trigger: no worker has done it."""
-        # Airflow gives a trigger a task instance that can push in this case alone (3.3+).
-        push = getattr(getattr(self, "task_instance", None), "axcom_push", None)
-        if push is None:
+        # Airflow gives a trigger its task in this case alone (3.3+).
+        if getattr(self, "task", None) is None:
             return
+        from airflow.providers.common.compat.sdk import XCom
+
+        ti: Any = self.task_instance
         try:
             endpoint = await accounts.accounts().endpoint(self.daocloud_conn_id)
         except Exception:
             return  # the wait will say so, or outlast it
         try:
-            await push(self.link.xcom_key, self.link.url(endpoint, self))
+            # Not the task instance's own axcom_push: 3.3.2 gives it a task that this fails with.
+            await XCom.aset(
+                self.link.xcom_key,
+                self.link.url(endpoint, self),
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=ti.map_index,
+            )
         except Exception as e:  # a link is not worth a wait
             self.log.warning("The link of the task cannot be stored: %s", e)
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseOperatorLink, Connection
+from airflow.providers.common.compat.sdk import BaseOperatorLink, Connection, XCom
 
 from airflow_provider_daocloud import links, provider_info
 from airflow_provider_daocloud.api.endpoint import Endpoint
@@ -257,25 +257,36 @@ def test_a_task_without_a_usable_id_has_no_link(sandbox: Sandbox) -> None:
 # --- started from the trigger ---------------------------------------------------------------------
 
 
-class TaskInstance:
-    """What Airflow 3.3 gives to a trigger that starts a task: it can push XComs."""
+class XComs:
+    """Airflow's XComs, as a trigger of 3.3 reaches them."""
 
-    def __init__(self, sandbox: Sandbox, error: Exception | None = None) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self.pushed: dict[str, Any] = {}
         self.served_before: dict[str, int] | None = None
+        self.error: Exception | None = None
         self._sandbox = sandbox
-        self._error = error
 
-    async def axcom_push(self, key: str, value: Any) -> None:
+    async def aset(self, key: str, value: Any, **of: Any) -> None:
+        assert of == {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": 3}
         self.served_before = dict(self._sandbox.counts)
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         self.pushed[key] = value
 
 
-def run_trigger(trigger: Any, task_instance: Any) -> Outcome:
+@pytest.fixture
+def xcoms(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> XComs:
+    xcoms = XComs(sandbox)
+    monkeypatch.setattr(XCom, "aset", xcoms.aset, raising=False)
+    return xcoms
+
+
+def run_trigger(trigger: Any, *, started: bool = True) -> Outcome:
+    ti = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=3)
+    if started:
+        ti.task = object()  # a trigger that goes on with what a worker began gets none
     # As the triggerer sets it; its own setter wants a whole task of Airflow's.
-    trigger._task_instance = task_instance
+    trigger._task_instance = ti
 
     async def first() -> Any:
         async with asyncio.timeout(10):
@@ -288,35 +299,43 @@ needs_start = pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow before 3.3 do
 
 
 @needs_start
-def test_a_trigger_that_starts_a_task_pushes_its_link(sandbox: Sandbox) -> None:
+def test_a_trigger_that_starts_a_task_pushes_its_link(sandbox: Sandbox, xcoms: XComs) -> None:
     """No worker came before it, so the trigger pushes the link, before it asks anything."""
     found = sandbox.world.build_flow("web")
-    ti = TaskInstance(sandbox)
-    outcome = run_trigger(DaoCloudBuildFlowTrigger(build_flow_id=found.id), ti)
+    outcome = run_trigger(DaoCloudBuildFlowTrigger(build_flow_id=found.id))
     assert outcome.kind == "succeeded"
-    assert ti.pushed == {"daocloud_build_flow_link": f"{BASE}/build-flows/{found.id}"}
-    assert ti.served_before == {}
+    assert xcoms.pushed == {"daocloud_build_flow_link": f"{BASE}/build-flows/{found.id}"}
+    assert xcoms.served_before == {}
 
 
 @needs_start
-def test_a_link_is_not_worth_a_wait(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
-    """A link that cannot be stored is a line in the log, and the wait goes on."""
+def test_a_trigger_that_a_worker_deferred_pushes_nothing(sandbox: Sandbox, xcoms: XComs) -> None:
+    """The worker has pushed the link: a thousand triggers need not do it again."""
     found = sandbox.world.build_flow("web")
-    ti = TaskInstance(sandbox, RuntimeError("the API server is away"))
-    outcome = run_trigger(DaoCloudBuildFlowTrigger(build_flow_id=found.id), ti)
+    outcome = run_trigger(DaoCloudBuildFlowTrigger(build_flow_id=found.id), started=False)
     assert outcome.kind == "succeeded"
-    assert ti.pushed == {}
+    assert xcoms.pushed == {}
 
 
 @needs_start
-def test_a_trigger_with_a_bad_connection(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_is_not_worth_a_wait(sandbox: Sandbox, xcoms: XComs) -> None:
+    """Where a link cannot be stored, the wait goes on."""
+    found = sandbox.world.build_flow("web")
+    xcoms.error = RuntimeError("the API server is away")
+    outcome = run_trigger(DaoCloudBuildFlowTrigger(build_flow_id=found.id))
+    assert outcome.kind == "succeeded"
+    assert xcoms.served_before == {}
+    assert xcoms.pushed == {}
+
+
+@needs_start
+def test_a_trigger_with_a_bad_connection(xcoms: XComs, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait says what is wrong with the connection; the link adds nothing to that."""
     monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", '{"conn_type": "daocloud"}')
-    ti = TaskInstance(sandbox)
-    outcome = run_trigger(DaoCloudBuildFlowTrigger(build_flow_id="f"), ti)
+    outcome = run_trigger(DaoCloudBuildFlowTrigger(build_flow_id="f"))
     assert outcome.kind == "fatal"
     assert "field 'password'" in str(outcome.message)
-    assert ti.pushed == {}
+    assert xcoms.pushed == {}
 
 
 # --- in real Airflow ------------------------------------------------------------------------------
