@@ -8,6 +8,7 @@ drops some things on the cheaper ways; a task that has such a thing takes the de
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ else:
 # Airflow's own time-out of a deferred task skips our code, and so the last look and the words. It
 # is set this much later than ours, in seconds, and only catches a triggerer that does not answer.
 BACKSTOP = 90.0
+
+
+# What a template has in it whose rendering may ask Airflow for more than its triggerer answers. It
+# would wait for the answer for ever (3.3.2).
+_ASKS = re.compile(r"\b(ti|task_instance)\.|xcom_pull|prev_\w+_success|inlet_events|state_store")
 
 
 def default_deferrable() -> bool:
@@ -106,8 +112,11 @@ def why_not_start_from_trigger(task: Any, values: Iterable[object]) -> str | Non
     """
     if airflow_version() < (3, 3):
         return "Airflow before 3.3 cannot render the trigger's arguments"
+    values = list(values)
     if any(isinstance(value, XComArg) for value in values):
         return "an argument comes from another task, and Airflow does not resolve that there"
+    if any(isinstance(value, str) and _ASKS.search(value) for value in values):
+        return "a template asks for what Airflow's triggerer cannot look up"
     dropped = {
         "on_execute_callback": "its on_execute_callback would not run",
         "_pre_execute_hook": "its pre_execute would not run",

@@ -307,6 +307,9 @@ REASONS = {
     "an argument comes from another task": lambda: starting(
         action_id=BaseOperator(task_id="upstream").output
     ),
+    "a template asks for what Airflow's triggerer cannot look up": lambda: starting(
+        action_id="{{ ti.xcom_pull(task_ids='post') }}"
+    ),
     "its on_execute_callback would not run": lambda: starting(on_execute_callback=print),
     "its pre_execute would not run": lambda: starting(pre_execute=print),
 }
@@ -340,6 +343,26 @@ def test_a_mapped_task_starts_in_a_worker_and_says_why(sandbox: Sandbox) -> None
     deferred(task)
     why = "mapped" if ENDS_FROM_TRIGGER else "Airflow before 3.3"
     assert any("A worker starts this task" in line and why in line for _, line in log.lines)
+
+
+@pytest.mark.skipif(not ENDS_FROM_TRIGGER, reason="Airflow before 3.3 cannot")
+@pytest.mark.parametrize(
+    ("template", "starts"),
+    [
+        ("{{ dag_run.conf['action'] }}", True),
+        ("{{ params.action }}-{{ ds }}", True),
+        ("{{ var.value.action }}", True),
+        ("{{ task_instance_key_str }}", True),
+        ("{{ task_instance.xcom_pull('post') }}", False),
+        ("{{ ti.xcom_pull('post', key='action_id') }}", False),
+        ("{{ prev_data_interval_start_success }}", False),
+        ("{{ inlet_events[a][0].extra.action }}", False),
+        ("{{ task_state_store.get('x') }}", False),
+    ],
+)
+def test_what_a_trigger_can_render(template: str, starts: bool) -> None:
+    """Airflow's triggerer waits for ever where it cannot answer what rendering asks."""
+    assert starting(action_id=template).start_from_trigger is starts
 
 
 def test_an_old_airflow_starts_it_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
