@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
+from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
@@ -367,13 +368,15 @@ def test_a_link_that_cannot_be_pushed_is_no_reason_to_fail(
     count_look_ups(monkeypatch, OSError("once"))
     pushed: list[str] = []
 
-    async def push(key: str, value: str) -> None:
+    async def push(key: str, value: str, **of: Any) -> None:
         pushed.append(key)
         raise OSError("Airflow's API server is away")
 
     first, second = action(sandbox), action(sandbox)
+    monkeypatch.setattr(XCom, "aset", push)
+    ids = {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": -1}
     for trigger in (first, second):
-        trigger._task_instance = SimpleNamespace(axcom_push=push)
+        trigger._task_instance = SimpleNamespace(task=object(), **ids)
     # The first cannot look its connection up, the second cannot push.
     assert outcomes(first) + outcomes(second) == ["succeeded", "succeeded"]
     assert len(pushed) == 1
