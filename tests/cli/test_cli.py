@@ -288,6 +288,9 @@ def started(daocloud_sandbox: Sandbox) -> Iterator[Callable[..., subprocess.Pope
     """Return a function that starts ``python -m`` of a module."""
     processes: list[subprocess.Popen[str]] = []
 
+    # A shell's background job ignores Ctrl-C, and so would what it starts: the tests may be one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def start(*argv: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", *argv],
