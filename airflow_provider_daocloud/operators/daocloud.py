@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
+    CallError,
     InputError,
     WaitTimeoutError,
 )
@@ -166,6 +167,9 @@ class DaoCloudActOperator(BaseOperator):
                 return action_id
             if not self.deferrable:
                 return self._block(action_id, began, journal)
+            if begun.joined and (result := self._ended(action_id)) is not None:
+                journal.note(phase="settled", result=result)
+                return result
             # From here on the next try is a retry, whatever else is cleared in the DAG run.
             journal.note(left="deferred")
         self._defer(action_id, began)
@@ -182,6 +186,13 @@ class DaoCloudActOperator(BaseOperator):
                 self.hook.send,
                 may_end=self.end_from_trigger,
             )
+        ours = journal.entry.action_id if journal.entry else None
+        theirs = (outcome.result or {}).get("action_id")
+        if None not in (ours, theirs) and ours != theirs:
+            # After a clear, the trigger of the former try can still fire; where Airflow's database
+            # uses ids again (SQLite), its event wakes this try.
+            self.log.warning("An event of action %s: still waiting for %s.", theirs, ours)
+            self._defer(str(ours), time.time())
         if outcome.kind == "succeeded":
             journal.note(phase="settled", result=outcome.result, left=None)
             return outcome.result or {}
@@ -253,6 +264,19 @@ class DaoCloudActOperator(BaseOperator):
         self._running_action = None
         journal.note(phase="settled", result=look.result)
         return look.result
+
+    def _ended(self, action_id: str) -> dict[str, Any] | None:
+        """Look once at an action of an earlier try; return it if it has succeeded.
+
+        A deferral that ends at once is more than a waste: Airflow may take it for a killed process,
+        and that costs a try.
+        """
+        wait = waits.ActionWait(self.app_id, action_id)
+        try:
+            look = waits.Tracker(wait, time.time()).saw(self.hook.look(wait.call()))
+        except CallError:
+            return None
+        return look.result if look.verdict == "succeeded" else None
 
     def _defer(self, action_id: str, began: float) -> None:
         now = time.time()

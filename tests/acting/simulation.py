@@ -107,11 +107,13 @@ class Posted:
 
     :param wish: the wish that it came from.
     :param shown: the app's ``last_operated_at`` just before it, as the server showed it.
+    :param late: so many seconds before it, we had given its POST up.
     """
 
     wish: int
     action: Action
     shown: float
+    late: float
 
 
 class Store:
@@ -180,7 +182,8 @@ class Client(DaoCloudClient):
         request = Request(call.method, f"/v1{call.path}", headers, body)
         serve = partial(simulation.serve, request, simulation.wish)
         if call.acts and self.late:
-            simulation.clock.later(self.late.pop(0), lambda: _unheard(serve))
+            late = self.late.pop(0)
+            simulation.clock.later(late, lambda: _unheard(partial(serve, late)))
             raise OutcomeUnknownError(str(call), "no answer came (late); it may have been taken.")
         try:
             answer = serve()
@@ -274,7 +277,7 @@ class Simulation:
         )
         self.world = self.service.world
         self.world.operate = self._operate  # type: ignore[method-assign]
-        self._serving: int | None = None
+        self._serving: tuple[int, float] | None = None
         self.world.add_account(TOKEN)
         at_rest = {"start": "STOPPED"}.get(action, "RUNNING")
         self.app: App = self.world.add_app(
@@ -308,6 +311,10 @@ class Simulation:
 
     def resume(self, ending: Ending, crash: str | int | None = None) -> Ending:
         """Wait in the triggerer for as long as it takes, and end the try in a new process."""
+        return self.deliver(self.event_of(ending), crash)
+
+    def event_of(self, ending: Ending) -> dict[str, Any]:
+        """Wait in the triggerer, and return the event that it fires."""
         assert ending.deferral is not None
         trigger = ending.deferral.trigger
         self.points.crash = lambda _name, _number: False
@@ -325,7 +332,10 @@ class Simulation:
             outcome = waits.Outcome.of_look(look)
         except DaoCloudError as e:
             outcome = waits.Outcome.of_error(e)
-        event = outcome.as_event()
+        return outcome.as_event()
+
+    def deliver(self, event: dict[str, Any], crash: str | int | None = None) -> Ending:
+        """Go on with the try in a new process, because of an event."""
         return self._process(
             lambda task, context: task.execute_complete(context, event), crash, self.operator()
         )
@@ -373,9 +383,9 @@ class Simulation:
     def log(self, text: str, *arguments: Any) -> None:
         self.lines.append(text % arguments)
 
-    def serve(self, request: Request, wish: int) -> Answer:
-        """Let a request of a wish arrive."""
-        outer, self._serving = self._serving, wish
+    def serve(self, request: Request, wish: int, late: float = 0.0) -> Answer:
+        """Let a request of a wish arrive, so many seconds after it was given up."""
+        outer, self._serving = self._serving, (wish, late)
         try:
             made = self.service.call(request, pause=self.clock.sleep)
         finally:
@@ -388,7 +398,8 @@ class Simulation:
         action = World.operate(self.world, *what, by=by, **more)
         if by != "somebody":
             assert self._serving is not None
-            self.posted.append(Posted(self._serving, action, shown))
+            wish, late = self._serving
+            self.posted.append(Posted(wish, action, shown, late))
             self.on_posted(self.posted[-1])
         return action
 

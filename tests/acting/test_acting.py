@@ -390,6 +390,45 @@ def test_a_process_that_dies_with_adopt(point: str, asked: str) -> None:
     assert sim.effects == 1
 
 
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILED"])
+def test_a_retry_does_not_defer_for_what_has_ended(state: str) -> None:
+    """Airflow takes a deferral that ends at once for a killed process, now and then."""
+    sim = simulation("redeploy", deferrable=True)
+    sim.plan(state)
+    ending = sim.run()
+    sim.resume(ending, crash="before settled")
+    ending = sim.run()
+    assert ending.kind == ("success" if state == "SUCCESS" else "DaoCloudActionFailedError")
+    assert sim.effects == 1
+    if state == "FAILED":
+        assert_finished(sim.to_the_end(), sim)
+        assert sim.effects == 2
+
+
+@pytest.mark.parametrize("fault", ["drop", "status"])
+def test_a_retry_that_cannot_look_at_once_defers(fault: str) -> None:
+    sim = simulation("redeploy", deferrable=True)
+    sim.run(crash="after accepted")
+    sim.clock.sleep(60)
+    sim.fault(fault, call="get_action")
+    assert sim.run().kind == "deferred"
+
+
+def test_an_event_of_another_action_is_not_taken() -> None:
+    """A trigger of the try before a clear can wake the try after it (SQLite reuses its id)."""
+    sim = simulation("redeploy", deferrable=True)
+    event = sim.event_of(sim.run())
+    sim.clear()
+    again = sim.run()
+    assert again.kind == "deferred"
+    assert sim.effects == 2
+    ending = sim.deliver(event)
+    assert ending.kind == "deferred"
+    ending = sim.resume(ending)
+    assert_finished(ending, sim)
+    assert ending.result["action_id"] == sim.posted[1].action.id
+
+
 def test_what_was_adopted_is_stored() -> None:
     """The process dies once more, before Airflow has the result: it is not found out again."""
     sim = simulation("redeploy")

@@ -316,8 +316,9 @@ class Lives(RuleBasedStateMachine):
         ]
         if not earlier or posted.wish in self.hidden:
             return
-        # The service itself must have said all the time that nothing had happened.
-        if self.hides and posted.shown == earlier[-1].shown:
+        # Nothing could be seen: the service showed no trace, or it was still on its way.
+        hidden = posted.shown == earlier[-1].shown or max(posted.late, earlier[-1].late) > SETTLE
+        if self.hides and hidden:
             self.hidden.add(posted.wish)
             self.counts["wishes with two actions"] += 1
         else:
