@@ -162,7 +162,7 @@ def test_a_task_is_started_and_ended_by_the_trigger_without_a_worker(
     path = run(airflow, "one_wait", {"app_id": app.id, "action_id": action.id})
     for task_id in ("with_a_worker", "without_a_worker"):
         until(airflow, lambda task=task_id: told in log_of(airflow, path, task))  # type: ignore[misc]
-    # Airflow's LocalExecutor notes five seconds late that a process has ended. A task that is resumed
+    # LocalExecutor notes five seconds late that a process has ended. A task that is resumed
     # at that very moment is failed (3.3.2), whatever it waited for.
     time.sleep(8)
     sandbox.world.finish_action(action.id)
