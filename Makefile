@@ -152,3 +152,11 @@ test-ui: $(BROWSER)/.ready ## The test that uses Airflow's UI in Chromium
 browser-constraints: $(UV) ## Bring the pins of the browser's client up to date with what is released
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 		--constraints constraints/airflow-3.3.txt --output-file constraints/browser.txt constraints/browser.in
+
+.PHONY: soak
+soak: .venv/airflow-3.3/.ready ## A thousand random schedules of faults and crashes for each false assumption (half an hour)
+	SCHEDULES=$${SCHEDULES:-1000} $(PY) -m pytest tests/acting/test_schedules.py --timeout=3600 -s $(ARGS)
+
+.PHONY: bench-crashes
+bench-crashes: $(BENCH)/.ready ## Crashes and faults, beside Databricks' durable run-now: docs/exactly-once.md
+	$(BENCH)/bin/python -m benchmarks.crashes --docs

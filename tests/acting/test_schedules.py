@@ -7,6 +7,7 @@ thousand of each kind (``SCHEDULES=1000``).
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections import Counter
@@ -404,18 +405,19 @@ HIDING: dict[str, dict[str, Any]] = {
 def live(machine: type[Lives], schedules: int) -> Counter[str]:
     """Run schedules, and return what was counted in them."""
     machine.counts = Counter()
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=schedules,
-            stateful_step_count=10,
-            deadline=None,
-            # The same schedules at each quick run: what is new is found by the long ones.
-            derandomize=not SCHEDULES,
-            phases=[Phase.reuse, Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # what the tasks log
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=schedules,
+                stateful_step_count=10,
+                deadline=None,
+                # The same schedules at each quick run: what is new is found by the long ones.
+                derandomize=not SCHEDULES,
+                phases=[Phase.reuse, Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
     return machine.counts
 
 
@@ -428,7 +430,7 @@ def test_one_wish_is_one_action(assumption: str) -> None:
     """Whatever of the undocumented assumptions is false."""
     first = assumption == "as the sandbox has it"
     counts = live(kind("Life", ASSUMPTIONS[assumption]), SCHEDULES or (100 if first else 10))
-    print(assumption, dict(counts))
+    print(f"\n{assumption}: {dict(sorted(counts.items()))}")
     assert counts["actions"] > 0
 
 
@@ -437,12 +439,12 @@ def test_one_wish_is_one_action(assumption: str) -> None:
 def test_two_actions_only_if_the_first_one_was_hidden(assumption: str) -> None:
     """The residual risk: for the whole settle window the app showed no trace of the action."""
     counts = live(kind("Hidden", HIDING[assumption], hides=True), SCHEDULES or 10)
-    print(assumption, dict(counts))
+    print(f"\n{assumption}: {dict(sorted(counts.items()))}")
     assert counts["actions"] > 0
 
 
 @pytest.mark.skipif(not SCHEDULES, reason="the residual risk is counted in long runs: make soak")
 def test_a_post_that_arrives_after_the_settle_window_is_hidden_as_well() -> None:
     counts = live(kind("Late", {}, hides=True, latest=SETTLE * 4), SCHEDULES or 10)
-    print(dict(counts))
+    print(f"\na POST arrives late: {dict(sorted(counts.items()))}")
     assert counts["actions"] > 0
