@@ -308,12 +308,10 @@ class Act:
             self._doubted = before
             return None
         evidence = {"before": asdict(before), "now": asdict(now)}
-        ours = changed and app.state not in APP_TRANSITIONAL and self._shows_wish(app)
-        if self.on_ambiguous == "adopt":
-            dates = (before.last_operated_at, now.last_operated_at)
-            ours = ours and None not in dates and dates[0] != dates[1]
-        else:
-            ours = ours and not self._showed_wish(before)
+        dates = (before.last_operated_at, now.last_operated_at)
+        moved = None not in dates and dates[0] != dates[1]
+        telling = not self._showed_wish(before) or (self.on_ambiguous == "adopt" and moved)
+        ours = changed and telling and self._shows_wish(app)
         if not ours or self.needs_id:
             raise self._unknown(why, before, now)
         self.log("%s. It arrived, as the app shows: %s", why, evidence)

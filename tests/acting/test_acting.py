@@ -255,6 +255,32 @@ def test_a_date_that_could_be_cut_proves_nothing() -> None:
     assert sim.effects == 1
 
 
+@pytest.mark.parametrize("on_ambiguous", ["verify", "adopt"])
+@pytest.mark.parametrize("asked", ["start", "stop", "redeploy"])
+def test_evidence_suffices_though_the_date_never_moves(asked: str, on_ambiguous: str) -> None:
+    """The app is as asked, and was not before."""
+    sim = simulation(asked, options=Options(last_operated_at="never"), on_ambiguous=on_ambiguous)
+    sim.fault("drop", call="POST", effect="after")
+    assert_adopted(sim.to_the_end(), sim)
+
+
+@pytest.mark.parametrize("asked", LEAVE_NO_TRACE)
+def test_adopt_goes_by_the_date_alone(asked: str) -> None:
+    """A state that comes and goes tells nothing of how it ended, and it can be a crash."""
+    sim = simulation(asked, options=Options(last_operated_at="never"), on_ambiguous="adopt")
+    sim.fault("drop", call="POST", effect="after")
+    assert_unknown(sim.to_the_end())
+
+
+def test_a_service_that_no_post_reaches_is_given_up_in_time() -> None:
+    sim = simulation("redeploy", timeout=300.0)
+    sim.fault("drop", call="POST", times=None)
+    ending = sim.to_the_end()
+    assert_unknown(ending)
+    assert "and now" in str(ending.error)
+    assert sim.effects == 0
+
+
 def test_a_change_that_was_seen_is_not_forgotten() -> None:
     """The date never moves, but the app was seen at work: a later look at rest proves nothing."""
     options = Options(last_operated_at="never", action_seconds=20.0)
@@ -300,6 +326,18 @@ def test_a_refusal_after_a_doubtful_post_can_be_for_our_own_action() -> None:
     sim = simulation("redeploy", options=options)
     sim.fault("drop", call="POST", effect="after")
     assert_adopted(sim.to_the_end(), sim)
+    assert sim.effects == 1
+
+
+def test_a_refusal_after_a_doubtful_post_is_not_waited_out() -> None:
+    """Nothing else shows the action that runs: what is refused now would be a second one."""
+    options = Options(
+        busy="refuse", transitional_states=False, last_operated_at="never", action_seconds=100.0
+    )
+    sim = simulation("restart", options=options)
+    sim.fault("drop", call="POST", effect="after")
+    for _ in range(3):
+        assert_unknown(sim.to_the_end())
     assert sim.effects == 1
 
 
@@ -619,6 +657,26 @@ def test_a_clear_of_something_else_is_no_new_wish() -> None:
     sim.clock.sleep(900)
     assert_finished(sim.to_the_end(), sim)
     assert sim.effects == 1
+
+
+def test_a_clear_of_something_else_during_a_deferral_is_no_new_wish() -> None:
+    """A deferred task that is cleared itself has its ``max_tries`` moved."""
+    sim = simulation("redeploy", deferrable=True)
+    ending = sim.run()
+    sim.clears += 1
+    assert sim.resume(ending, crash="before settled").kind == "Crash"
+    assert_finished(sim.to_the_end(), sim)
+    assert sim.effects == 1
+
+
+def test_that_a_task_was_deferred_says_nothing_once_it_has_ended() -> None:
+    """It is cleared just before its success is recorded (and ``max_tries`` stays)."""
+    sim = simulation("redeploy", deferrable=True)
+    assert sim.resume(sim.run(), crash="after settled").kind == "Crash"
+    sim.clear(moves=False)
+    ending = sim.to_the_end()
+    assert isinstance(ending.error, OutcomeUnknownError)
+    assert "cannot be told" in str(ending.error)
 
 
 def test_a_vanished_process_and_a_clear_of_something_else_is_no_second_action() -> None:
