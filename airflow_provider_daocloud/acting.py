@@ -311,7 +311,7 @@ class Act:
         dates = (before.last_operated_at, now.last_operated_at)
         moved = None not in dates and dates[0] != dates[1]
         telling = not self._showed_wish(before) or (self.on_ambiguous == "adopt" and moved)
-        ours = changed and telling and self._shows_wish(app)
+        ours = telling and self._shows_wish(app)
         if not ours or self.needs_id:
             raise self._unknown(why, before, now)
         self.log("%s. It arrived, as the app shows: %s", why, evidence)

@@ -154,6 +154,11 @@ class DaoCloudActOperator(BaseOperator):
         """Post the action unless an earlier try did, and wait for it unless told not to."""
         began = time.time()
         journal = self._journal(context)
+        if self.durable and journal.store is None:
+            self.log.info(
+                "This Airflow keeps no task state (3.3 does): a retry can go by what the app shows "
+                "alone, and not know an action that an earlier try posted."
+            )
         with airflow_errors(), self._leaving(journal, _wish(context)):
             act = self._act(context, journal)
             push_links(self, context["ti"], self.hook.get_conn().endpoint)
@@ -223,11 +228,6 @@ class DaoCloudActOperator(BaseOperator):
 
     def _journal(self, context: Context) -> Journal:
         store: Any = context.get("task_state_store") if self.durable else None
-        if self.durable and store is None:
-            self.log.info(
-                "This Airflow keeps no task state (3.3 does): a retry can go by what the app shows "
-                "alone, and not know an action that an earlier try posted."
-            )
         return journals.Journal(
             None if store is None else journals.TaskState(store), self.log.warning
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -14,7 +15,7 @@ from airflow_provider_daocloud.api.errors import OutcomeUnknownError
 from airflow_provider_daocloud.journal import KEY, JournalError
 from airflow_provider_daocloud.sandbox.objects import ActionPlan
 from airflow_provider_daocloud.sandbox.options import Options
-from tests.acting.simulation import Ending, Simulation
+from tests.acting.simulation import Ending, Redeploy, Simulation
 
 # What is asked, by name: the action, and for a redeploy the release (the app runs v1).
 ASKED = {
@@ -915,6 +916,18 @@ def test_without_a_store_the_care_in_one_try_is_the_same(asked: str) -> None:
     ending = sim.to_the_end()
     assert sim.effects == 1
     assert_unknown(ending) if asked in LEAVE_NO_TRACE else assert_adopted(ending, sim)
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
+def test_without_a_store_the_log_says_so_once(
+    deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = simulation("redeploy", store=False, deferrable=deferrable)
+    log = mock.Mock()
+    monkeypatch.setattr(Redeploy, "log", log)
+    assert_finished(sim.to_the_end(), sim)
+    said = [call.args[0] for call in log.info.call_args_list]
+    assert sum("keeps no task state" in text for text in said) == 1
 
 
 def test_durable_false_keeps_no_journal() -> None:
