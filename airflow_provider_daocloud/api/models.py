@@ -204,13 +204,92 @@ class BuildFlow:
 
 
 @dataclass(frozen=True)
+class Build:
+    """One build of a build flow (a later revision of the API has them)."""
+
+    id: str
+    status: BuildStatus = BuildStatus.UNKNOWN
+    status_text: str = ""
+    tag: str | None = None
+    ref: str | None = None
+    sha: str | None = None
+    author: str | None = None
+    ref_is_tag: bool | None = None
+    ref_is_branch: bool | None = None
+    created_at: datetime | None = None
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Build:
+        """Build it from one object of the API. Raises ShapeError if it has no id."""
+        return cls(
+            id=_required(data, "id"),
+            status=BuildStatus.parse(data.get("status")),
+            status_text=_text(data, "status") or "",
+            ref_is_tag=_flag(data.get("ref_is_tag")),
+            ref_is_branch=_flag(data.get("ref_is_branch")),
+            created_at=_date(data, "created_at"),
+            **_texts(data, "tag", "ref", "sha", "author"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the build as JSON-safe data; its own id is ``build_id``."""
+        return {
+            "build_id": self.id,
+            "status": _shown(self.status, self.status_text),
+            "tag": self.tag,
+            "ref": self.ref,
+            "sha": self.sha,
+            "author": self.author,
+            "ref_is_tag": self.ref_is_tag,
+            "ref_is_branch": self.ref_is_branch,
+            "created_at": _iso(self.created_at),
+        }
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack: several things that are started and stopped together (a later revision has them)."""
+
+    id: str
+    name: str | None = None
+    created_at: datetime | None = None
+    last_operated_at: datetime | None = None
+    stack_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Stack:
+        """Build it from one object of the API. Raises ShapeError if it has no id."""
+        inner = data.get("stacks")
+        members = inner if isinstance(inner, list) else []
+        ids = (_text(member, "stack_id") for member in members if isinstance(member, Mapping))
+        return cls(
+            id=_required(data, "id"),
+            name=_text(data, "name"),
+            created_at=_date(data, "created_at"),
+            last_operated_at=_date(data, "last_operated_at"),
+            stack_ids=tuple(stack_id for stack_id in ids if stack_id),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stack as JSON-safe data."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "created_at": _iso(self.created_at),
+            "last_operated_at": _iso(self.last_operated_at),
+            "stack_ids": list(self.stack_ids),
+        }
+
+
+@dataclass(frozen=True)
 class Action:
-    """An action on an app: a start, stop, restart or redeploy that was accepted."""
+    """An action on an app or a stack that was accepted: a start, stop, restart or redeploy."""
 
     id: str
     state: ActionState
     state_text: str
     app_id: str | None = None
+    stack_id: str | None = None
     action_name: str | None = None
     start_date: datetime | None = None
     end_date: datetime | None = None
@@ -226,6 +305,7 @@ class Action:
             state=ActionState.parse(state_text),
             state_text=state_text,
             app_id=_text(data, "app_id"),
+            stack_id=_text(data, "stack_id"),
             action_name=_text(data, "action_name"),
             start_date=_date(data, "start_date"),
             end_date=_date(data, "end_date"),

@@ -28,7 +28,7 @@ from airflow_provider_daocloud.api.errors import (
     RefusedError,
     ServerFaultError,
 )
-from airflow_provider_daocloud.api.models import Action, App, BuildFlow, ShapeError
+from airflow_provider_daocloud.api.models import Action, App, Build, BuildFlow, ShapeError, Stack
 from airflow_provider_daocloud.arguments import APP_ACTIONS
 
 T = TypeVar("T")
@@ -112,9 +112,7 @@ def get_app(app_id: str) -> Call[App]:
 
 def act_on_app(app_id: str, action: str) -> Call[str]:
     """``POST /v1/apps/{id}/actions/start``, ``stop`` or ``restart``: returns the action id."""
-    if action not in APP_ACTIONS:
-        raise InputError("action", f"must be one of {', '.join(APP_ACTIONS)}, not {action!r}.")
-    path = f"/apps/{segment('app_id', app_id)}/actions/{action}"
+    path = f"/apps/{segment('app_id', app_id)}/actions/{_known_action(action)}"
     return Call(f"{action}_app", "POST", path, _action_id)
 
 
@@ -129,6 +127,45 @@ def get_action(app_id: str, action_id: str) -> Call[Action]:
     """``GET /v1/apps/{id}/actions/{action_id}``: one action."""
     path = f"/apps/{segment('app_id', app_id)}/actions/{segment('action_id', action_id)}"
     return Call("get_action", "GET", path, _object(Action.parse))
+
+
+def start_build(build_flow_id: str, branch: str) -> Call[Build]:
+    """``POST /v1/build-flows/{id}/builds``: builds a branch, and returns the build."""
+    path = f"/build-flows/{segment('build_flow_id', build_flow_id)}/builds"
+    return Call(
+        "start_build", "POST", path, _object(_usable_build), {"branch": checked("branch", branch)}
+    )
+
+
+def get_build(build_flow_id: str, build_id: str) -> Call[Build]:
+    """``GET /v1/build-flows/{id}/builds/{build_id}``: one build."""
+    flow = segment("build_flow_id", build_flow_id)
+    path = f"/build-flows/{flow}/builds/{segment('build_id', build_id)}"
+    return Call("get_build", "GET", path, _object(Build.parse))
+
+
+def list_stacks() -> Call[tuple[Stack, ...]]:
+    """``GET /v1/stacks``: all stacks that the token can see."""
+    return Call("list_stacks", "GET", "/stacks", _list("stacks", Stack.parse))
+
+
+def get_stack(stack_id: str) -> Call[Stack]:
+    """``GET /v1/stacks/{id}``: one stack."""
+    path = f"/stacks/{segment('stack_id', stack_id)}"
+    return Call("get_stack", "GET", path, _object(Stack.parse))
+
+
+def act_on_stack(stack_id: str, action: str) -> Call[str]:
+    """``POST /v1/stacks/{id}/actions/start``, ``stop`` or ``restart``: returns the action id."""
+    path = f"/stacks/{segment('stack_id', stack_id)}/actions/{_known_action(action)}"
+    return Call(f"{action}_stack", "POST", path, _action_id)
+
+
+def get_stack_action(stack_id: str, action_id: str) -> Call[Action]:
+    """``GET /v1/stacks/{id}/actions/{action_id}``: one action on a stack."""
+    stack = segment("stack_id", stack_id)
+    path = f"/stacks/{stack}/actions/{segment('action_id', action_id)}"
+    return Call("get_stack_action", "GET", path, _object(Action.parse))
 
 
 def unparsed(call: Call[tuple[Any, ...]]) -> Call[tuple[Mapping[str, Any], ...]]:
@@ -180,6 +217,12 @@ def segment(field: str, value: object) -> str:
     if text in (".", "..") or "/" in text or "\\" in text:
         raise InputError(field, f"{text!r} is not an id: give the id alone, not a path.")
     return quote(text, safe="")
+
+
+def _known_action(action: str) -> str:
+    if action not in APP_ACTIONS:
+        raise InputError("action", f"must be one of {', '.join(APP_ACTIONS)}, not {action!r}.")
+    return action
 
 
 # --- the answers --------------------------------------------------------------------------------
@@ -416,3 +459,12 @@ def _action_id(data: Any) -> str:
             else:
                 return action_id
     raise ShapeError("no usable 'action_id'")
+
+
+def _usable_build(data: Mapping[str, Any]) -> Build:
+    build = Build.parse(data)
+    try:
+        segment("build_id", build.id)  # it is about to be asked for
+    except InputError:
+        raise ShapeError("no usable 'id'") from None
+    return build

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_daocloud import waits
     from airflow_provider_daocloud.api import protocol
     from airflow_provider_daocloud.api.client import DaoCloudClient
-    from airflow_provider_daocloud.api.models import Action, App, BuildFlow
+    from airflow_provider_daocloud.api.models import Action, App, Build, BuildFlow, Stack
     from airflow_provider_daocloud.api.protocol import Call
 else:
     waits = lazy("airflow_provider_daocloud.waits")
@@ -138,6 +138,25 @@ class DaoCloudHook(BaseHook):
         """
         return self.send(protocol.get_build_flow(build_flow_id))
 
+    def start_build(self, build_flow_id: str, branch: str) -> Build:
+        """``POST /v1/build-flows/{id}/builds``: start a build of a branch, and return it.
+
+        :param build_flow_id: the build flow's id.
+        :param branch: what to build.
+        :raises NotFoundError: there is no such build flow, or the installation is older than this
+            call.
+        :raises OutcomeUnknownError: the build may or may not have been started.
+        """
+        return self.send(protocol.start_build(build_flow_id, branch))
+
+    def get_build(self, build_flow_id: str, build_id: str) -> Build:
+        """``GET /v1/build-flows/{id}/builds/{build_id}``: return one build.
+
+        :param build_flow_id: the build flow's id.
+        :param build_id: the build's id, as its POST returned it.
+        """
+        return self.send(protocol.get_build(build_flow_id, build_id))
+
     def list_apps(self) -> tuple[App, ...]:
         """``GET /v1/apps``: return all apps that the token can see, without their ``config``."""
         return self.send(protocol.list_apps())
@@ -189,6 +208,49 @@ class DaoCloudHook(BaseHook):
         :param action_id: the action's id, as its POST returned it.
         """
         return self.send(protocol.get_action(app_id, action_id))
+
+    def list_stacks(self) -> tuple[Stack, ...]:
+        """``GET /v1/stacks``: return all stacks that the token can see."""
+        return self.send(protocol.list_stacks())
+
+    def get_stack(self, stack_id: str) -> Stack:
+        """``GET /v1/stacks/{id}``: return one stack.
+
+        :param stack_id: the stack's id, not its name.
+        """
+        return self.send(protocol.get_stack(stack_id))
+
+    def start_stack(self, stack_id: str) -> str:
+        """``POST /v1/stacks/{id}/actions/start``: return the action id.
+
+        :param stack_id: the stack's id.
+        :raises OutcomeUnknownError: the action may or may not have been taken.
+        """
+        return self.send(protocol.act_on_stack(stack_id, "start"))
+
+    def stop_stack(self, stack_id: str) -> str:
+        """``POST /v1/stacks/{id}/actions/stop``: return the action id.
+
+        :param stack_id: the stack's id.
+        :raises OutcomeUnknownError: the action may or may not have been taken.
+        """
+        return self.send(protocol.act_on_stack(stack_id, "stop"))
+
+    def restart_stack(self, stack_id: str) -> str:
+        """``POST /v1/stacks/{id}/actions/restart``: return the action id.
+
+        :param stack_id: the stack's id.
+        :raises OutcomeUnknownError: the action may or may not have been taken.
+        """
+        return self.send(protocol.act_on_stack(stack_id, "restart"))
+
+    def get_stack_action(self, stack_id: str, action_id: str) -> Action:
+        """``GET /v1/stacks/{id}/actions/{action_id}``: return one action on a stack.
+
+        :param stack_id: the stack's id.
+        :param action_id: the action's id, as its POST returned it.
+        """
+        return self.send(protocol.get_stack_action(stack_id, action_id))
 
     def wait_for_action(
         self,
