@@ -22,18 +22,21 @@ from airflow_provider_daocloud.api.errors import (
     RefusedError,
     ServerFaultError,
 )
-from airflow_provider_daocloud.api.models import Action, App, BuildFlow
+from airflow_provider_daocloud.api.models import Action, App, Build, BuildFlow, Stack
 from airflow_provider_daocloud.api.protocol import Answer, Call
 from tests.api.samples import (
     ACCEPTED,
     ACTION,
     APP,
     APPS,
+    BUILD,
     CALLS,
     FLOW,
     LISTED_APP,
     NOW,
     POSTS,
+    STACK,
+    STACK_ACTION,
     TOKEN,
     interpreted,
 )
@@ -45,7 +48,12 @@ PROMISED: dict[str, Any] = {
     "list_apps": (App.parse(LISTED_APP),),
     "get_app": App.parse(APP),
     "get_action": Action.parse(ACTION),
+    "get_build": Build.parse(BUILD),
+    "list_stacks": (Stack.parse(STACK),),
+    "get_stack": Stack.parse(STACK),
+    "get_stack_action": Action.parse(STACK_ACTION),
     **dict.fromkeys(POSTS, ACCEPTED["action_id"]),
+    "start_build": Build.parse(BUILD),
 }
 
 
@@ -67,10 +75,12 @@ def test_answer_of_the_page(name: str) -> None:
         ("list_apps", b'{"apps": []}'),
         ("list_build_flows", b'{"build_flows": null}'),
         ("list_build_flows", b'{"build_flows": []}'),
+        ("list_stacks", b'{"stacks": null}'),
+        ("list_stacks", b'{"stacks": []}'),
     ],
 )
 def test_no_items(name: str, body: bytes) -> None:
-    """An account without apps or flows has an empty list, even where the server writes null."""
+    """An account without apps, flows or stacks has an empty list, even if the server says null."""
     assert interpreted(CALLS[name][0], body) == ()
 
 
@@ -136,7 +146,7 @@ def test_truncated_answers(name: str) -> None:
             interpreted(call, body[:length])
 
 
-@pytest.mark.parametrize("name", ["list_apps", "list_build_flows"])
+@pytest.mark.parametrize("name", ["list_apps", "list_build_flows", "list_stacks"])
 @pytest.mark.parametrize("items", [{}, "x", 5, True, [None], ["x"], [[]], [{}], [{"id": ""}]])
 def test_lists_of_the_wrong_thing(name: str, items: Any) -> None:
     """A list call whose list is none, or holds what has no id, is a protocol error."""
@@ -148,12 +158,14 @@ def test_lists_of_the_wrong_thing(name: str, items: Any) -> None:
 
 @pytest.mark.parametrize("name", POSTS)
 @pytest.mark.parametrize(
-    "action_id", [None, "", " ", [], {}, True, 1.5, "../x", "a/b", "None", "a b", "{{ x }}"]
+    "unusable", [None, "", " ", [], {}, True, 1.5, "../x", "a/b", "None", "a b", "{{ x }}"]
 )
-def test_unusable_action_id(name: str, action_id: Any) -> None:
-    """An action id that no later call could ask for is a protocol error, not a result."""
-    with pytest.raises(ProtocolError, match="no usable 'action_id'"):
-        interpreted(POSTS[name][0], json.dumps({"action_id": action_id}).encode())
+def test_unusable_id(name: str, unusable: Any) -> None:
+    """An id of an action or a build that no later call could ask for is a protocol error."""
+    call, sample = POSTS[name]
+    field = "id" if name == "start_build" else "action_id"
+    with pytest.raises(ProtocolError, match=f"no (usable )?'{field}'"):
+        interpreted(call, json.dumps(sample | {field: unusable}).encode())
 
 
 def test_first_bytes_only() -> None:
@@ -175,6 +187,9 @@ json_values = st.recursive(
 )
 FIELDS = sorted(
     {"error_id", "message", "app", "apps", "build_flows", "action_id", "expose_ports", "config"}
+    | BUILD.keys()
+    | STACK.keys()
+    | STACK_ACTION.keys()
     | FLOW.keys()
     | APP.keys()
     | ACTION.keys()
@@ -187,7 +202,9 @@ bodies = (
     | st.one_of(json_values, likely_objects, st.lists(likely_objects, max_size=3)).map(
         lambda value: json.dumps(value).encode()
     )
-    | likely_objects.map(lambda item: json.dumps({"app": [item], "build_flows": [item]}).encode())
+    | likely_objects.map(
+        lambda item: json.dumps({"app": [item], "build_flows": [item], "stacks": [item]}).encode()
+    )
 )
 header_values = (
     st.text(max_size=20)
@@ -473,7 +490,7 @@ def test_server_time() -> None:
     assert protocol.server_time(Answer(200, {}, b"")) is None
 
 
-@pytest.mark.parametrize("name", ["list_apps", "list_build_flows"])
+@pytest.mark.parametrize("name", ["list_apps", "list_build_flows", "list_stacks"])
 def test_unparsed_lists(name: str) -> None:
     """The same request, whose items stay as they were sent; what is no list of objects is none."""
     call, sample = CALLS[name]
@@ -481,7 +498,7 @@ def test_unparsed_lists(name: str) -> None:
     assert raw == call
     (items,) = sample.values()
     assert interpreted(raw, json.dumps(sample).encode()) == tuple(items)
-    for body in (b"[]", b"{}", b'{"app": [1], "build_flows": [1]}'):
+    for body in (b"[]", b"{}", b'{"app": [1], "build_flows": [1], "stacks": [1]}'):
         with pytest.raises(ProtocolError):
             interpreted(raw, body)
 
