@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
+    AppStateError,
     BuildFailedError,
     CouldNotFindOutError,
     DaoCloudError,
@@ -45,6 +46,10 @@ class DaoCloudBuildFailedError(BuildFailedError, AirflowException):
     """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
 
 
+class DaoCloudAppStateError(AppStateError, AirflowException):
+    """The app rests in a state that it was not to be in; the text has both."""
+
+
 class DaoCloudWaitTimeoutError(WaitTimeoutError, AirflowException):
     """Waited as long as was asked, and it still goes on."""
 
@@ -59,6 +64,7 @@ class DaoCloudRolledBackError(AirflowFailException):
 _AIRFLOW_CLASS: dict[type[WaitError], type[WaitError]] = {
     ActionFailedError: DaoCloudActionFailedError,
     BuildFailedError: DaoCloudBuildFailedError,
+    AppStateError: DaoCloudAppStateError,
     WaitTimeoutError: DaoCloudWaitTimeoutError,
 }
 

@@ -238,10 +238,7 @@ class Entry:
             and isinstance(asked.body, dict | None)
             and all(isinstance(n, int) for n in (wish.max_tries, wish.try_number, wish.clears))
             and all(isinstance(text, str) and text for text in texts)
-            and all(
-                isinstance(text, str | None)
-                for text in (*shown, self.action_id, self.left)
-            )
+            and all(isinstance(text, str | None) for text in (*shown, self.action_id, self.left))
             and all(isinstance(text, str) for text in (asked.body or {}).values())
             and isinstance(before.seen_at, float | int | None)
             and isinstance(self.result, dict | None)

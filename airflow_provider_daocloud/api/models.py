@@ -320,6 +320,7 @@ class Action:
             "action_name": self.action_name,
             "state": _shown(self.state, self.state_text),
             "app_id": self.app_id,
+            **({"stack_id": self.stack_id} if self.stack_id else {}),
             "start_date": _iso(self.start_date),
             "end_date": _iso(self.end_date),
             "time_cost_seconds": self.time_cost_seconds,

@@ -200,9 +200,7 @@ class DaoCloudActOperator(BaseOperator):
                 if None not in (ours, theirs) and ours != theirs:
                     # After a clear, the trigger of the former try can still fire; where Airflow's
                     # database uses ids again (SQLite), its event wakes this try.
-                    self.log.warning(
-                        "An event of action %s: still waiting for %s.", theirs, ours
-                    )
+                    self.log.warning("An event of action %s: still waiting for %s.", theirs, ours)
                     self._defer(doing, self.wait_for(str(ours)), carried)
             return self._after(doing, carried, outcome)
 

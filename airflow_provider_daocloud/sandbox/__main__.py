@@ -76,6 +76,8 @@ def _print_welcome(sandbox: Sandbox, prefix: str) -> None:
         print(f"app        {app.id}  {app.name:8} {app.rest_state:9} {app.release_name}")
     for flow in sandbox.world.build_flows.values():
         print(f"build flow {flow.id}  {flow.name:8} {flow.status}")
+    for stack in sandbox.world.stacks.values():
+        print(f"stack      {stack.id}  {stack.name}")
     print(f"\nLook inside and break things: curl{insecure} {sandbox.url}/_sandbox", flush=True)
 
 

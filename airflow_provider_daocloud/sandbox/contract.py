@@ -18,7 +18,15 @@ from urllib.parse import parse_qs, unquote
 from airflow_provider_daocloud.sandbox.world import AppBusyError, NoSuchThingError, World
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud.sandbox.objects import Account, Action, AppView, BuildFlow
+    from airflow_provider_daocloud.sandbox.objects import (
+        Account,
+        Action,
+        App,
+        AppView,
+        Build,
+        BuildFlow,
+        Stack,
+    )
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Response:
 
     :param acted: whether the call had an effect.
     :param note: a few words for the log.
-    :param action_id: the action that a POST started.
+    :param action_id: the action (or the build) that a POST started.
     """
 
     status: int
@@ -84,7 +92,7 @@ class _RefusalError(Exception):
         self.status, self.error_id, self.message = status, error_id, message
 
 
-_Made = tuple[bytes, str, str | None]  # the body, a note, the id of an action started
+_Made = tuple[bytes, str, str | None]  # the body, a note, the id of an action or build started
 _Handler = Callable[[_Call], _Made]
 
 
@@ -129,7 +137,40 @@ def _get_build_flow(call: _Call) -> _Made:
     return _encode(_build_flow_json(call.world, flow)), f"{flow.name} {flow.status}", None
 
 
+def _build_json(world: World, build: Build) -> dict[str, Any]:
+    return {
+        "id": build.id,
+        "status": world.options.spell(build.status),
+        "created_at": _date(build.created_at),
+        "author": build.author,
+        "sha": build.sha,
+        "tag": build.tag,
+        "ref": build.ref,
+        "ref_is_tag": "false",  # strings, as the page has them
+        "ref_is_branch": "true",
+    }
+
+
+def _start_build(call: _Call) -> _Made:
+    branch = _in_body(call, "branch")
+    build = call.world.order_build(call.params["build_flow_id"], branch)
+    note = f"build {build.id} of {branch} accepted"
+    return _encode(_build_json(call.world, build)), note, str(build.id)
+
+
+def _get_build(call: _Call) -> _Made:
+    build = call.world.read_build(call.params["build_flow_id"], call.params["build_id"])
+    return _encode(_build_json(call.world, build)), f"build {build.id} {build.status}", None
+
+
 # Apps
+
+
+def _app(call: _Call) -> App:
+    app = call.world.apps.get(call.params["app_id"])
+    if app is None:
+        raise NoSuchThingError(f"no app {call.params['app_id']}")
+    return app
 
 
 def _app_json(view: AppView) -> dict[str, Any]:
@@ -158,10 +199,7 @@ def _list_apps(call: _Call) -> _Made:
 
 
 def _get_app(call: _Call) -> _Made:
-    app = call.world.apps.get(call.params["app_id"])
-    if app is None:
-        raise NoSuchThingError(f"no app {call.params['app_id']}")
-    view = call.world.view(app)
+    view = call.world.view(_app(call))
     config = {
         "instances": view.instances,
         "expose_port": view.expose_port,
@@ -171,15 +209,45 @@ def _get_app(call: _Call) -> _Made:
     return _encode({**_app_json(view), "config": config}), note, None
 
 
+# Stacks
+
+
+def _stack(call: _Call) -> Stack:
+    stack = call.world.stacks.get(call.params["stack_id"])
+    if stack is None:
+        raise NoSuchThingError(f"no stack {call.params['stack_id']}")
+    return stack
+
+
+def _stack_json(world: World, stack: Stack) -> dict[str, Any]:
+    fine = world.options.last_operated_at_granularity
+    return {
+        "id": stack.id,
+        "name": stack.name,
+        "created_at": _date(stack.created_at),
+        # The page's sample has no UTC offset here.
+        "last_operated_at": _date(stack.last_operated_at // fine * fine).partition("+")[0],
+        "stacks": [{"stack_id": stack_id} for stack_id in stack.stack_ids],
+    }
+
+
+def _list_stacks(call: _Call) -> _Made:
+    stacks = [_stack_json(call.world, stack) for stack in call.world.stacks.values()]
+    return _encode({"stacks": stacks}), f"{len(stacks)} stacks", None
+
+
+def _get_stack(call: _Call) -> _Made:
+    stack = _stack(call)
+    return _encode(_stack_json(call.world, stack)), stack.name, None
+
+
 # Actions
 
 
 def _operate(action: str) -> _Handler:
     def handler(call: _Call) -> _Made:
-        app = call.world.apps.get(call.params["app_id"])
-        if app is None:
-            raise NoSuchThingError(f"no app {call.params['app_id']}")
-        release_name = _release_name(call) if action == "redeploy" else None
+        app = _app(call)
+        release_name = _in_body(call, "release_name") if action == "redeploy" else None
         started = call.world.operate(app.id, action, release_name, by=call.account.name)
         note = f"{action} {app.name}" + (f" to {release_name}" if release_name else "")
         note += f": action {started.id} accepted"
@@ -188,14 +256,25 @@ def _operate(action: str) -> _Handler:
     return handler
 
 
-def _release_name(call: _Call) -> str:
+def _operate_stack(action: str) -> _Handler:
+    def handler(call: _Call) -> _Made:
+        stack = _stack(call)
+        started = call.world.operate_stack(stack.id, action, by=call.account.name)
+        note = f"{action} {stack.name}: action {started.id} accepted"
+        return _encode({"action_id": started.id}), note, started.id
+
+    return handler
+
+
+def _in_body(call: _Call, name: str) -> str:
+    """Return the one thing that the body of a POST names."""
     content_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         text = call.request.body.decode()
     except UnicodeDecodeError:
         raise _RefusalError(400, "bad_request", "the body is not UTF-8") from None
     if content_type == "application/x-www-form-urlencoded" and call.world.options.accept_form:
-        release_name: object = parse_qs(text).get("release_name", [None])[0]
+        value: object = parse_qs(text).get(name, [None])[0]
     elif content_type != "application/json":
         # No public client was seen to get away with anything else, so a client that forgets
         # the header should hear of it here rather than from the service.
@@ -205,29 +284,41 @@ def _release_name(call: _Call) -> str:
             body = json.loads(text)
         except ValueError:
             raise _RefusalError(400, "bad_request", "the body is not JSON") from None
-        release_name = body.get("release_name") if isinstance(body, dict) else None
-    if not isinstance(release_name, str) or not release_name.strip():
-        raise _RefusalError(400, "bad_request", "release_name is missing or not a string")
-    return release_name
+        value = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(value, str) or not value.strip():
+        raise _RefusalError(400, "bad_request", f"{name} is missing or not a string")
+    return value
 
 
 def _get_action(call: _Call) -> _Made:
-    action = call.world.read_action(call.params["app_id"], call.params["action_id"])
-    return (
-        _encode(_action_json(action, call.world.options.spell)),
-        f"{action.action} {action.state}",
-        None,
-    )
+    action = call.world.read_action(_app(call), call.params["action_id"])
+    body = {
+        "action_name": f"{action.action}_app",
+        "state": call.world.options.spell(action.state),
+        "app_id": action.app_id,
+        **_action_json(action),
+    }
+    return _encode(body), f"{action.action} {action.state}", None
 
 
-def _action_json(action: Action, spell: Callable[[str], str]) -> dict[str, Any]:
+def _get_stack_action(call: _Call) -> _Made:
+    action = call.world.read_action(_stack(call), call.params["action_id"])
+    state = call.world.options.spell(action.state)
+    body = {
+        "action_name": f"{action.action}_stack",
+        # The page's sample of this call, unlike the other, is in lower case.
+        "state": state.lower() if call.world.options.state_case == "page" else state,
+        "stack_id": action.stack_id,
+        **_action_json(action),
+    }
+    return _encode(body), f"{action.action} {action.state}", None
+
+
+def _action_json(action: Action) -> dict[str, Any]:
     start = action.accepted_at if action.begun_at is None else action.begun_at
     end = action.ended_at
     return {
         "end_date": None if end is None else _date(end),
-        "action_name": f"{action.action}_app",
-        "state": spell(action.state),
-        "app_id": action.app_id,
         "start_date": _date(start),
         "error_info": {"message": action.message},
         "id": action.id,
@@ -235,7 +326,8 @@ def _action_json(action: Action, spell: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-CALLS: tuple[tuple[str, str, str, _Handler], ...] = (
+# The page's own calls, and those of its later revisions.
+_FIRST_CALLS: tuple[tuple[str, str, str, _Handler], ...] = (
     ("list_build_flows", "GET", "build-flows", _list_build_flows),
     ("get_build_flow", "GET", "build-flows/{build_flow_id}", _get_build_flow),
     ("list_apps", "GET", "apps", _list_apps),
@@ -246,8 +338,20 @@ CALLS: tuple[tuple[str, str, str, _Handler], ...] = (
     ("redeploy_app", "POST", "apps/{app_id}/actions/redeploy", _operate("redeploy")),
     ("get_action", "GET", "apps/{app_id}/actions/{action_id}", _get_action),
 )
+_LATER_CALLS: tuple[tuple[str, str, str, _Handler], ...] = (
+    ("start_build", "POST", "build-flows/{build_flow_id}/builds", _start_build),
+    ("get_build", "GET", "build-flows/{build_flow_id}/builds/{build_id}", _get_build),
+    ("list_stacks", "GET", "stacks", _list_stacks),
+    ("get_stack", "GET", "stacks/{stack_id}", _get_stack),
+    ("start_stack", "POST", "stacks/{stack_id}/actions/start", _operate_stack("start")),
+    ("stop_stack", "POST", "stacks/{stack_id}/actions/stop", _operate_stack("stop")),
+    ("restart_stack", "POST", "stacks/{stack_id}/actions/restart", _operate_stack("restart")),
+    ("get_stack_action", "GET", "stacks/{stack_id}/actions/{action_id}", _get_stack_action),
+)
+CALLS = (*_FIRST_CALLS, *_LATER_CALLS)
 CALL_NAMES = tuple(name for name, *_ in CALLS)
 
+_LATER_NAMES = {name for name, *_ in _LATER_CALLS}
 _HANDLERS = {name: handler for name, _, _, handler in CALLS}
 _PATTERNS = [(name, method, pattern.split("/")) for name, method, pattern, _ in CALLS]
 _UNKNOWN = Route("unknown", {})
@@ -344,7 +448,8 @@ def _handle(world: World, request: Request, prefix: str, account: Account) -> _M
     found = route(prefix, request.method, request.path)
     if found.call == "wrong_method":
         raise _RefusalError(405, "method_not_allowed", f"{request.method} is not allowed here")
-    if found.call == "unknown":
+    too_late = found.call in _LATER_NAMES and not world.options.later_calls
+    if found.call == "unknown" or too_late:
         raise _RefusalError(404, "not_found", "there is nothing here")
     if not _takes_json(request):
         raise _RefusalError(406, "not_acceptable", "this API speaks JSON only")

@@ -1,11 +1,12 @@
 """The sandbox's own endpoints, under ``/_sandbox``: look at it, seed it, break it.
 
-They need no token, and take and give JSON. ``GET /_sandbox`` lists them all. An app or a build flow
-can be named by its id or by its name. With ``S=http://127.0.0.1:8321/_sandbox``::
+They need no token, and take and give JSON. ``GET /_sandbox`` lists them all. An app, a build flow
+or a stack can be named by its id or by its name. With ``S=http://127.0.0.1:8321/_sandbox``::
 
     curl $S/counts                                   # what was asked, and what had an effect
     curl -X POST $S/build-flows/web/builds -d '{"outcome": "Failure", "seconds": 20}'
     curl -X POST $S/plans -d '{"state": "FAILED", "message": "no such image"}'
+    curl -X POST $S/build-plans -d '{"outcome": "Failure"}'    # of the next build by a client
     curl -X POST $S/faults -d '{"kind": "drop", "call": "redeploy_app", "effect": "after"}'
     curl -X POST $S/faults -d '{"kind": "status", "status": 502, "times": 10}'
     curl -X PATCH $S/options -d '{"busy": "refuse", "last_operated_at": "ended"}'
@@ -59,7 +60,7 @@ class _Controls:
         }
 
     def state(self) -> _Answer:
-        """Show apps, build flows, builds, actions, what is held, and the options."""
+        """Show apps, build flows, builds, stacks, actions, what is held, and the options."""
         world = self._sandbox.world
         with world.looking():
             return {
@@ -77,6 +78,7 @@ class _Controls:
                 "apps": [dataclasses.asdict(world.view(app)) for app in world.apps.values()],
                 "actions": [dataclasses.asdict(action) for action in world.actions.values()],
                 "build_flows": [dataclasses.asdict(flow) for flow in world.build_flows.values()],
+                "stacks": [dataclasses.asdict(stack) for stack in world.stacks.values()],
                 "faults": self._sandbox.service.faults.listed(),
                 "held": self.held(),
             }
@@ -132,6 +134,19 @@ class _Controls:
     def plan(self, **plan: Any) -> _Answer:
         """Plan the next actions: ``state``, ``message``, ``seconds``, ``polls``, ``app_id``..."""
         self._sandbox.world.plan(ActionPlan(**plan))
+        return {}
+
+    def add_stack(self, name: str, **stack: Any) -> _Answer:
+        """Create a stack: ``name``, and whatever else a stack has."""
+        return dataclasses.asdict(self._sandbox.world.add_stack(name, **stack))
+
+    def operate_stack(self, stack_id: str, action: str) -> _Answer:
+        """Operate on a stack as somebody else: ``action``."""
+        return dataclasses.asdict(self._sandbox.world.operate_stack(stack_id, action))
+
+    def plan_build(self, **plan: Any) -> _Answer:
+        """Plan the next builds that clients start: ``outcome``, ``polls``, ``build_flow_id``..."""
+        self._sandbox.world.plan_build(BuildPlan(**plan))
         return {}
 
     def finish_action(self, action_id: str, **end: Any) -> _Answer:
@@ -223,9 +238,12 @@ _ENDPOINTS = (
     ("POST", "/apps/{app_id}/actions", "operate"),
     ("POST", "/plans", "plan"),
     ("POST", "/actions/{action_id}/finish", "finish_action"),
+    ("POST", "/stacks", "add_stack"),
+    ("POST", "/stacks/{stack_id}/actions", "operate_stack"),
     ("POST", "/build-flows", "add_build_flow"),
     ("POST", "/build-flows/{build_flow_id}/builds", "start_build"),
     ("POST", "/build-flows/{build_flow_id}/finish", "finish_build"),
+    ("POST", "/build-plans", "plan_build"),
     ("GET", "/faults", "list_faults"),
     ("POST", "/faults", "add_fault"),
     ("DELETE", "/faults", "clear_faults"),

@@ -65,14 +65,16 @@ class Fault:
     - ``truncated``: 200 with half of the JSON (and a matching Content-Length);
     - ``empty``: 200 with no body;
     - ``list``: 200 with a list where an object is promised;
-    - ``no_action_id``: 200 with an object that has no ``action_id``.
+    - ``no_action_id``: 200 with an object that has no ``action_id`` (nor a build's ``id``).
 
     :param kind: what goes wrong.
     :param call: the call's name (``redeploy_app``), ``GET`` or ``POST`` for all of one method, or
         ``any``.
     :param app_id: with this app only.
     :param action_id: with this action only.
+    :param stack_id: with this stack only.
     :param build_flow_id: with this build flow only.
+    :param build_id: with this build only.
     :param account: with this account's calls only.
     :param times: for the next so many matching calls; ``None`` until it is removed.
     :param skip: let so many matching calls pass first.
@@ -91,7 +93,9 @@ class Fault:
     call: str = "any"
     app_id: str | None = None
     action_id: str | None = None
+    stack_id: str | None = None
     build_flow_id: str | None = None
+    build_id: str | None = None
     account: str | None = None
     times: int | None = 1
     skip: int = 0
@@ -127,7 +131,9 @@ class Fault:
                 for name, wanted in (
                     ("app_id", self.app_id),
                     ("action_id", self.action_id),
+                    ("stack_id", self.stack_id),
                     ("build_flow_id", self.build_flow_id),
+                    ("build_id", self.build_id),
                 )
             )
         )

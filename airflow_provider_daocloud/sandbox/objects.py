@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from airflow_provider_daocloud.sandbox.options import check_fields
 
 ACTIONS = ("start", "stop", "restart", "redeploy")
+STACK_ACTIONS = ("start", "stop", "restart")
 ACTION_ENDS = ("SUCCESS", "FAILED")
 BUILD_ENDS = ("Success", "Failure", "Error", "Cancelled", "Timeout")
 BUILD_STATES = ("Pending", "Started", *BUILD_ENDS)
@@ -37,13 +38,14 @@ class Account:
 
 @dataclass
 class Action:
-    """An operation on an app, from its acceptance to its end."""
+    """An operation on an app or a stack, from its acceptance to its end."""
 
     id: str
-    app_id: str
     action: str
     accepted_at: float
     outcome: str
+    app_id: str | None = None
+    stack_id: str | None = None
     message: str | None = None
     release_name: str | None = None
     by: str = "api"
@@ -65,6 +67,7 @@ class ActionPlan:
     :param polls: end after this many reads instead of after a time.
     :param by_hand: never end by themselves.
     :param app_id: for this app only.
+    :param stack_id: for this stack only.
     :param action: for ``start``, ``stop``, ``restart`` or ``redeploy`` only.
     :param times: for so many actions; ``None`` for all from now on.
     """
@@ -75,6 +78,7 @@ class ActionPlan:
     polls: int | None = None
     by_hand: bool = False
     app_id: str | None = None
+    stack_id: str | None = None
     action: str | None = None
     times: int | None = 1
 
@@ -95,12 +99,14 @@ class BuildPlan:
     :param pending_seconds: how long it is ``Pending`` (divided by the world's speed); the world's
         own if missing.
     :param seconds: how long it then is ``Started``, likewise.
-    :param polls: move with the reads of the flow instead of with time: ``Pending`` at the first,
-        then ``Started``, ended after so many.
+    :param polls: move with the reads of the flow or the build instead of with time: ``Pending`` at
+        the first, then ``Started``, ended after so many.
     :param by_hand: stay ``Pending`` until it is ended by hand.
-    :param branch: what is built.
+    :param branch: what is built; a client's POST names its own.
     :param tag: the image tag that it makes; made from branch and commit if missing.
     :param author: who started it.
+    :param build_flow_id: where it is planned for the next builds: for this flow's only.
+    :param times: likewise, for so many builds; ``None`` for all from now on.
     """
 
     outcome: str = "Success"
@@ -111,10 +117,14 @@ class BuildPlan:
     branch: str = "master"
     tag: str | None = None
     author: str = "sandbox"
+    build_flow_id: str | None = None
+    times: int | None = 1
 
     def __post_init__(self) -> None:
         one_of("outcome", self.outcome, BUILD_ENDS)
         check_fields(self)
+        if self.times == 0:
+            raise ValueError("times is one or more")
 
 
 @dataclass(frozen=True)
@@ -137,37 +147,53 @@ class AppView:
     command: str | None
 
 
-@dataclass
-class App:
-    """An app.
+@dataclass(kw_only=True)
+class Operated:
+    """What actions run on.
 
-    ``rest_state`` is its state while no action runs on it. An action accepted is ``coming`` (it
-    begins by itself), ``running``, or ``queued`` behind another one.
+    An action accepted is ``coming`` (it begins by itself), ``running``, or ``queued`` behind
+    another one.
     """
 
     id: str
     name: str
+    created_at: float
+    last_operated_at: float
+    coming: list[Action] = field(default_factory=list)
+    running: list[Action] = field(default_factory=list)
+    queued: list[Action] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_fields(self, leave_out=("coming", "running", "queued", "view", "listed"))
+
+
+@dataclass(kw_only=True)
+class Stack(Operated):
+    """A stack. It shows no state of its own."""
+
+    stack_ids: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class App(Operated):
+    """An app. ``rest_state`` is its state while no action runs on it."""
+
     rest_state: str
     release_name: str
     package_id: str
     image: str
-    created_at: float
-    last_operated_at: float
     runtime_name: str = "S0"
     runtime_display_name: str = "自有集群"
     enable_auto_redeploy: bool = True
     instances: int = 1
     expose_port: int = 80
     command: str | None = None
-    coming: list[Action] = field(default_factory=list)
-    running: list[Action] = field(default_factory=list)
-    queued: list[Action] = field(default_factory=list)
     view: AppView | None = None
     listed: list[tuple[float, AppView]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         one_of("state", self.rest_state, APP_STATES)
-        check_fields(self, leave_out=("coming", "running", "queued", "view", "listed"))
+        super().__post_init__()
 
 
 @dataclass

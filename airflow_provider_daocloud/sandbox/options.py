@@ -26,9 +26,9 @@ class Options:
     :param pending_seconds: how long a build stays ``Pending``.
     :param build_seconds: how long a build then stays ``Started``.
     :param begin_after: how long after its acceptance an action begins.
-    :param action_lag: how long after its acceptance an action still answers 404.
-    :param busy: an action on an app on which another one runs is refused (``refuse``), begins
-        when the other has ended (``queue``), or runs beside it (``both``).
+    :param action_lag: how long after its acceptance an action, or a build alone, still answers 404.
+    :param busy: an action on an app or a stack on which another one runs is refused (``refuse``),
+        begins when the other has ended (``queue``), or runs beside it (``both``).
     :param busy_status: the status of that refusal.
     :param last_operated_at: the moment of an action at which the field moves.
     :param last_operated_at_delay: how much later than that moment it can be seen.
@@ -41,8 +41,11 @@ class Options:
     :param state_case: letter case of all states; ``page`` writes them as the page does.
     :param state_words: other words for states, by the page's word:
         ``{"Cancelled": "Canceled", "SUCCESS": "done"}``.
-    :param accept_form: take a redeploy's ``release_name`` from a form too, as the Python sample of
-        the page sends it. Everything else about the service says JSON, so by default it is a 400.
+    :param accept_form: take a redeploy's ``release_name`` (or a build's ``branch``) from a form
+        too, as the Python sample of the page sends it. Everything else about the service says JSON,
+        so by default it is a 400.
+    :param later_calls: answer what later revisions of the page have, builds and stacks; an older
+        installation answers 404 to them.
     """
 
     speed: float = 1.0
@@ -67,6 +70,7 @@ class Options:
     state_case: Literal["page", "lower", "upper", "title"] = "page"
     state_words: dict[str, str] = field(default_factory=dict)
     accept_form: bool = False
+    later_calls: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -111,6 +115,8 @@ def fits(value: object, kind: Any) -> bool:
         return isinstance(value, dict) and all(
             isinstance(item, str) for pair in value.items() for item in pair
         )
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(fits(item, get_args(kind)[0]) for item in value)
     if args := get_args(kind):
         return any(fits(value, arg) for arg in args)
     if kind in (int, float):

@@ -11,7 +11,7 @@ DAY = 86400.0
 
 
 def fill(world: World) -> None:
-    """Put a handful of apps and build flows into a world."""
+    """Put a handful of apps and build flows, and a stack, into a world."""
     now = world.now()
     world.add_app(
         "web",
@@ -61,3 +61,4 @@ def fill(world: World) -> None:
         status="Failure",
         created_at=now - 150 * DAY,
     )
+    world.add_stack("shop", created_at=now - 100 * DAY, last_operated_at=now - 4 * DAY)

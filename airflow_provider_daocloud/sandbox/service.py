@@ -91,6 +91,7 @@ class Served:
     :param status: of the answer; ``None`` if there was none.
     :param acted: whether it had an effect.
     :param fault: the kind of the fault that it ran into.
+    :param action_id: the action (or the build) that it started.
     """
 
     at: float

@@ -1,4 +1,4 @@
-"""The sandbox's state: accounts, apps, build flows, builds and actions, and how they move.
+"""The sandbox's state: accounts, apps, stacks, build flows, builds, actions, and how they move.
 
 Nothing here knows HTTP. The clock is injected, and nothing ticks: whoever looks first makes
 everything happen that was due by then, in its order and with its own date.
@@ -15,13 +15,14 @@ import threading
 import time
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_daocloud.sandbox.objects import (
     ACTION_ENDS,
     ACTIONS,
     APP_STATES,
     BUILD_ENDS,
+    STACK_ACTIONS,
     Account,
     Action,
     ActionPlan,
@@ -30,6 +31,8 @@ from airflow_provider_daocloud.sandbox.objects import (
     Build,
     BuildFlow,
     BuildPlan,
+    Operated,
+    Stack,
     one_of,
     text,
 )
@@ -48,14 +51,15 @@ _PASSING = {
 _REACHED = {"start": "RUNNING", "stop": "STOPPED", "restart": "RUNNING", "redeploy": "RUNNING"}
 
 _NO_PLAN = ActionPlan()
+_Plan = TypeVar("_Plan", ActionPlan, BuildPlan)
 
 
 class NoSuchThingError(LookupError):
-    """No such app, build flow, build, action or account."""
+    """No such app, stack, build flow, build, action or account."""
 
 
 class AppBusyError(Exception):
-    """Another action runs on the app, and this world refuses a second one."""
+    """Another action runs on the app or stack, and this world refuses a second one."""
 
 
 class World:
@@ -77,9 +81,11 @@ class World:
         self.options = options or Options()
         self.accounts: dict[str, Account] = {}
         self.apps: dict[str, App] = {}
+        self.stacks: dict[str, Stack] = {}
         self.build_flows: dict[str, BuildFlow] = {}
         self.actions: dict[str, Action] = {}
         self.plans: list[ActionPlan] = []
+        self.build_plans: list[BuildPlan] = []
         self.anonymous = Account("anonymous", "")
         self._clock = clock
         self._ahead = 0.0
@@ -146,7 +152,16 @@ class World:
         with self.lock:
             if plan.app_id is not None:
                 plan = replace(plan, app_id=self.app(plan.app_id).id)
+            if plan.stack_id is not None:
+                plan = replace(plan, stack_id=self.stack(plan.stack_id).id)
             self.plans.append(plan)
+
+    def plan_build(self, plan: BuildPlan) -> None:
+        """Decide what the next builds do that a client's POST starts. Later plans come after."""
+        with self.lock:
+            if plan.build_flow_id is not None:
+                plan = replace(plan, build_flow_id=self.build_flow(plan.build_flow_id).id)
+            self.build_plans.append(plan)
 
     # Accounts and their hour
 
@@ -328,7 +343,9 @@ class World:
             app.listed.pop(0)
         return app.listed[0][1]
 
-    def _changed(self, app: App, when: float) -> None:
+    def _changed(self, app: Operated, when: float) -> None:
+        if not isinstance(app, App):
+            return
         app.view = None
         if self.options.app_list == "frozen":
             return
@@ -346,6 +363,48 @@ class World:
         if key not in self._packages:
             self._packages[key] = self.new_id()
         return self._packages[key]
+
+    # Stacks
+
+    def add_stack(
+        self,
+        name: str,
+        *,
+        stack_id: str | None = None,
+        stack_ids: list[str] | None = None,
+        created_at: float | None = None,
+        last_operated_at: float | None = None,
+    ) -> Stack:
+        """Create a stack. Names need not be unique.
+
+        :raises ValueError: a field that does not take its value, or an id that is taken.
+        """
+        with self.looking():
+            now = self.now()
+            stack = Stack(
+                id=stack_id or self.new_id(),
+                name=name,
+                stack_ids=[self.new_id()] if stack_ids is None else stack_ids,
+                created_at=now - 30 * 86400 if created_at is None else created_at,
+                last_operated_at=now - 86400 if last_operated_at is None else last_operated_at,
+            )
+            if stack.id in self.stacks:
+                raise ValueError(f"there is a stack {stack.id} already")
+            self.stacks[stack.id] = stack
+            return stack
+
+    def stack(self, id_or_name: str) -> Stack:
+        """Return a stack by its id, or else the first one of this name.
+
+        :raises NoSuchThingError: there is none.
+        """
+        with self.looking():
+            if found := self.stacks.get(id_or_name):
+                return found
+            for stack in self.stacks.values():
+                if stack.name == id_or_name:
+                    return stack
+        raise NoSuchThingError(f"no stack {id_or_name}")
 
     # Actions
 
@@ -368,61 +427,79 @@ class World:
         if release_name is not None:
             text("release_name", release_name)
         with self.looking():
-            app = self.app(app_id)
-            others = bool(app.coming or app.running or app.queued)
-            if others and self.options.busy == "refuse":
-                raise AppBusyError(f"another action runs on app {app.id}")
-            now = self.now()
-            plan = self._take_plan(app.id, action)
-            seconds = self.options.action_seconds if plan.seconds is None else plan.seconds
-            if seconds is not None and plan.seconds is None and self.options.action_spread:
-                seconds += self._random.uniform(0, self.options.action_spread)
-            polls = plan.polls
-            if polls is None and plan.seconds is None and not plan.by_hand:
-                polls = self.options.action_polls
-            doing = Action(
-                id=self.new_id(),
-                app_id=app.id,
-                action=action,
-                accepted_at=now,
-                outcome=plan.state,
-                message=plan.message,
-                release_name=release_name,
-                by=by,
-                seconds=None if plan.by_hand or polls is not None else seconds,
-                polls=polls,
+            return self._accept(self.app(app_id), action, release_name, by)
+
+    def operate_stack(self, stack_id: str, action: str, *, by: str = "somebody") -> Action:
+        """Accept an action on a stack, likewise.
+
+        :param stack_id: the stack's id (or name).
+        :param action: ``start``, ``stop`` or ``restart``.
+        :param by: who asks, for the count.
+        :raises NoSuchThingError: there is no such stack.
+        :raises AppBusyError: another action runs on it, and ``busy`` is ``refuse``.
+        :raises ValueError: no such action.
+        """
+        one_of("action", action, STACK_ACTIONS)
+        with self.looking():
+            return self._accept(self.stack(stack_id), action, None, by)
+
+    def _accept(self, thing: Operated, action: str, release_name: str | None, by: str) -> Action:
+        others = bool(thing.coming or thing.running or thing.queued)
+        if others and self.options.busy == "refuse":
+            raise AppBusyError(f"another action runs on {thing.name} {thing.id}")
+        now = self.now()
+        app_id, stack_id = (thing.id, None) if isinstance(thing, App) else (None, thing.id)
+        plan = self._take_plan(app_id, stack_id, action)
+        seconds = self.options.action_seconds if plan.seconds is None else plan.seconds
+        if seconds is not None and plan.seconds is None and self.options.action_spread:
+            seconds += self._random.uniform(0, self.options.action_spread)
+        polls = plan.polls
+        if polls is None and plan.seconds is None and not plan.by_hand:
+            polls = self.options.action_polls
+        doing = Action(
+            id=self.new_id(),
+            app_id=app_id,
+            stack_id=stack_id,
+            action=action,
+            accepted_at=now,
+            outcome=plan.state,
+            message=plan.message,
+            release_name=release_name,
+            by=by,
+            seconds=None if plan.by_hand or polls is not None else seconds,
+            polls=polls,
+        )
+        self.actions[doing.id] = doing
+        self._touch(thing, "accepted", now)
+        if others and self.options.busy == "queue":
+            thing.queued.append(doing)
+        elif self.options.begin_after:
+            thing.coming.append(doing)
+            self._at(now + self.options.begin_after, lambda t: self._begin(thing, doing, t))
+        else:
+            self._begin(thing, doing, now)
+        return doing
+
+    def _take_plan(self, app_id: str | None, stack_id: str | None, action: str) -> ActionPlan:
+        def fits(plan: ActionPlan) -> bool:
+            return (
+                plan.app_id in (None, app_id)
+                and plan.stack_id in (None, stack_id)
+                and plan.action in (None, action)
             )
-            self.actions[doing.id] = doing
-            self._touch(app, "accepted", now)
-            if others and self.options.busy == "queue":
-                app.queued.append(doing)
-            elif self.options.begin_after:
-                app.coming.append(doing)
-                self._at(now + self.options.begin_after, lambda t: self._begin(app, doing, t))
-            else:
-                self._begin(app, doing, now)
-            return doing
 
-    def _take_plan(self, app_id: str, action: str) -> ActionPlan:
-        for plan in self.plans:
-            if plan.app_id in (None, app_id) and plan.action in (None, action):
-                if plan.times is not None:
-                    plan.times -= 1
-                    if plan.times <= 0:
-                        self.plans.remove(plan)
-                return plan
-        return _NO_PLAN
+        return _take(self.plans, fits) or _NO_PLAN
 
-    def _begin(self, app: App, action: Action, when: float) -> None:
-        if action.state != "IN_PROCESS" or action in app.running:
+    def _begin(self, thing: Operated, action: Action, when: float) -> None:
+        if action.state != "IN_PROCESS" or action in thing.running:
             return
-        for place in (app.coming, app.queued):
+        for place in (thing.coming, thing.queued):
             if action in place:
                 place.remove(action)
         action.begun_at = when
-        app.running.append(action)
-        self._touch(app, "started", when)
-        self._changed(app, when)
+        thing.running.append(action)
+        self._touch(thing, "started", when)
+        self._changed(thing, when)
         if action.seconds is not None:
             ends = when + action.seconds / self.options.speed
             self._at(ends, lambda t: self._end(action, action.outcome, action.message, t))
@@ -451,52 +528,62 @@ class World:
             return action
 
     def _end(self, action: Action, state: str, message: str | None, when: float) -> None:
-        app = self.apps.get(action.app_id)
-        if app is None or action.state != "IN_PROCESS":
+        thing = self._operated(action)
+        if thing is None or action.state != "IN_PROCESS":
             return
         action.state, action.message, action.ended_at = state, message, when
         if action.begun_at is None:
             action.begun_at = action.accepted_at
-        for place in (app.coming, app.running, app.queued):
+        for place in (thing.coming, thing.running, thing.queued):
             if action in place:
                 place.remove(action)
-        if state == "SUCCESS":
+        if isinstance(thing, App):
+            self._arrive(thing, action)
+        self._touch(thing, "ended", when)
+        self._changed(thing, when)
+        if thing.queued and not thing.running and not thing.coming:
+            self._begin(thing, thing.queued[0], when)
+
+    def _arrive(self, app: App, action: Action) -> None:
+        if action.state == "SUCCESS":
             app.rest_state = _REACHED[action.action]
             if action.release_name is not None:
                 self._set_release(app, action.release_name)
         elif action.action == "restart":
             app.rest_state = "NOT_RUNNING"  # it was stopped, and did not come back
-        self._touch(app, "ended", when)
-        self._changed(app, when)
-        if app.queued and not app.running and not app.coming:
-            self._begin(app, app.queued[0], when)
 
-    def _touch(self, app: App, moment: Moment, when: float) -> None:
+    def _operated(self, action: Action) -> Operated | None:
+        if action.app_id is not None:
+            return self.apps.get(action.app_id)
+        return self.stacks.get(action.stack_id or "")
+
+    def _touch(self, thing: Operated, moment: Moment, when: float) -> None:
         if self.options.last_operated_at != moment:
             return
 
         def move(seen: float) -> None:
-            app.last_operated_at = max(app.last_operated_at, when)
-            self._changed(app, seen)
+            thing.last_operated_at = max(thing.last_operated_at, when)
+            self._changed(thing, seen)
 
         if self.options.last_operated_at_delay:
             self._at(when + self.options.last_operated_at_delay, move)
         else:
             move(when)
 
-    def read_action(self, app_id: str, action_id: str) -> Action:
+    def read_action(self, thing: Operated, action_id: str) -> Action:
         """Return an action as a poll sees it; a poll counts for those that end by polls.
 
-        :raises NoSuchThingError: no such action on this app, or it cannot be read yet.
+        :param thing: the app or the stack.
+        :raises NoSuchThingError: no such action on it, or it cannot be read yet.
         """
         with self.looking():
             action = self.actions.get(action_id)
             if (
                 action is None
-                or action.app_id != app_id
+                or self._operated(action) is not thing
                 or self.now() < action.accepted_at + self.options.action_lag
             ):
-                raise NoSuchThingError(f"no action {action_id} on app {app_id}")
+                raise NoSuchThingError(f"no action {action_id} on {thing.name}")
             if action.polls is not None and action.begun_at is not None:
                 action.reads += 1
                 if action.reads > action.polls:
@@ -562,6 +649,18 @@ class World:
         with self.looking():
             flow = self.build_flow(build_flow)
             return self._start_build(flow, plan or BuildPlan(), self.now())
+
+    def order_build(self, build_flow_id: str, branch: str) -> Build:
+        """Start a build as a client's POST does; the next plan for one says what it does.
+
+        :raises NoSuchThingError: there is no such flow.
+        """
+        with self.looking():
+            if build_flow_id not in self.build_flows:
+                raise NoSuchThingError(f"no build flow {build_flow_id}")
+            planned = _take(self.build_plans, lambda p: p.build_flow_id in (None, build_flow_id))
+            plan = replace(planned or BuildPlan(), branch=branch, times=1)
+            return self.start_build(build_flow_id, plan)
 
     def start_build_later(
         self, build_flow: str, after: float, plan: BuildPlan | None = None
@@ -654,6 +753,22 @@ class World:
                 return [self.build_flows[build_flow_id]]
             return list(self.build_flows.values())
 
+    def read_build(self, build_flow_id: str, build_id: str) -> Build:
+        """Return one build as a poll sees it.
+
+        :raises NoSuchThingError: no such flow or build, or it cannot be read yet.
+        """
+        with self.looking():
+            flow = self.build_flows.get(build_flow_id)
+            for build in flow.builds.values() if flow else ():
+                if str(build.id) == build_id:
+                    if self.now() < build.created_at + self.options.action_lag:
+                        break
+                    if build in self._polled_builds:
+                        self._poll_build(build)
+                    return build
+            raise NoSuchThingError(f"no build {build_id} of build flow {build_flow_id}")
+
     def _poll_build(self, build: Build) -> None:
         flow = self.build_flows[build.build_flow_id]
         build.reads += 1
@@ -663,3 +778,15 @@ class World:
             self._show(flow, build, "Started")
         if build.ended_at is not None:
             self._polled_builds.remove(build)
+
+
+def _take(plans: list[_Plan], fits: Callable[[_Plan], bool]) -> _Plan | None:
+    """Return the first plan that fits, and use it up by one."""
+    for plan in plans:
+        if fits(plan):
+            if plan.times is not None:
+                plan.times -= 1
+                if plan.times <= 0:
+                    plans.remove(plan)
+            return plan
+    return None

@@ -13,6 +13,8 @@ NOW = 1_700_000_000.0
 FLOW_ID = "90d58d34-e1ca-4724-9d7c-9af7e3635f12"
 APP_ID = "d535ca76-b388-4356-8ad8-990e488fc1eb"
 ACTION_ID = "8e3e490e-54ae-4214-924c-b7dcf3c33454"
+BUILD_ID = "1024"
+STACK_ID = "3f6d1c0e-8d0b-4a57-a2c9-0b1f2f6a7c11"
 
 FLOW: dict[str, Any] = {
     "id": FLOW_ID,
@@ -68,7 +70,38 @@ ACTION: dict[str, Any] = {
     "time_cost_seconds": 2,
 }
 
-# Every call of the page, with the answer that the page shows for it.
+# What later revisions of the page have.
+BUILD: dict[str, Any] = {
+    "id": int(BUILD_ID),
+    "status": "Success",
+    "created_at": "2016-07-13T08:16:34+00:00",
+    "author": "daocloud",
+    "sha": "20ec560c4f9d1f0b6f1d7c9a1f5d8b2e3c4a5b6d",
+    "tag": "master-20ec560",
+    "ref": "master",
+    "ref_is_tag": "false",
+    "ref_is_branch": "true",
+}
+STACK: dict[str, Any] = {
+    "id": STACK_ID,
+    "name": "shop",
+    "created_at": "2016-07-13T08:16:34+00:00",
+    "last_operated_at": "2016-07-14T09:26:44",
+    "stacks": [{"stack_id": "c1f7b9f2-6b1d-4f0e-9f57-5d0f0c8f6a10"}],
+}
+STACKS: dict[str, Any] = {"stacks": [STACK]}
+STACK_ACTION: dict[str, Any] = {
+    "end_date": "2016-07-14T09:26:46+00:00",
+    "action_name": "start_stack",
+    "state": "success",
+    "stack_id": STACK_ID,
+    "start_date": "2016-07-14T09:26:44+00:00",
+    "error_info": {"message": None},
+    "id": ACTION_ID,
+    "time_cost_seconds": 2,
+}
+
+# Every call, with the answer that the page shows for it.
 CALLS: dict[str, tuple[Call[Any], dict[str, Any]]] = {
     call.name: (call, sample)
     for call, sample in (
@@ -81,6 +114,14 @@ CALLS: dict[str, tuple[Call[Any], dict[str, Any]]] = {
         (protocol.act_on_app(APP_ID, "restart"), ACCEPTED),
         (protocol.redeploy_app(APP_ID, "v1.0.0"), ACCEPTED),
         (protocol.get_action(APP_ID, ACTION_ID), ACTION),
+        (protocol.start_build(FLOW_ID, "master"), BUILD),
+        (protocol.get_build(FLOW_ID, BUILD_ID), BUILD),
+        (protocol.list_stacks(), STACKS),
+        (protocol.get_stack(STACK_ID), STACK),
+        (protocol.act_on_stack(STACK_ID, "start"), ACCEPTED),
+        (protocol.act_on_stack(STACK_ID, "stop"), ACCEPTED),
+        (protocol.act_on_stack(STACK_ID, "restart"), ACCEPTED),
+        (protocol.get_stack_action(STACK_ID, ACTION_ID), STACK_ACTION),
     )
 }
 READS = {name: pair for name, pair in CALLS.items() if not pair[0].acts}

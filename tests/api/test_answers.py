@@ -22,18 +22,21 @@ from airflow_provider_daocloud.api.errors import (
     RefusedError,
     ServerFaultError,
 )
-from airflow_provider_daocloud.api.models import Action, App, BuildFlow
+from airflow_provider_daocloud.api.models import Action, App, Build, BuildFlow, Stack
 from airflow_provider_daocloud.api.protocol import Answer, Call
 from tests.api.samples import (
     ACCEPTED,
     ACTION,
     APP,
     APPS,
+    BUILD,
     CALLS,
     FLOW,
     LISTED_APP,
     NOW,
     POSTS,
+    STACK,
+    STACK_ACTION,
     TOKEN,
     interpreted,
 )
@@ -45,7 +48,12 @@ PROMISED: dict[str, Any] = {
     "list_apps": (App.parse(LISTED_APP),),
     "get_app": App.parse(APP),
     "get_action": Action.parse(ACTION),
+    "get_build": Build.parse(BUILD),
+    "list_stacks": (Stack.parse(STACK),),
+    "get_stack": Stack.parse(STACK),
+    "get_stack_action": Action.parse(STACK_ACTION),
     **dict.fromkeys(POSTS, ACCEPTED["action_id"]),
+    "start_build": Build.parse(BUILD),
 }
 
 
@@ -67,10 +75,12 @@ def test_answer_of_the_page(name: str) -> None:
         ("list_apps", b'{"apps": []}'),
         ("list_build_flows", b'{"build_flows": null}'),
         ("list_build_flows", b'{"build_flows": []}'),
+        ("list_stacks", b'{"stacks": null}'),
+        ("list_stacks", b'{"stacks": []}'),
     ],
 )
 def test_no_items(name: str, body: bytes) -> None:
-    """An account without apps or flows has an empty list, even where the server writes null."""
+    """An account without apps, flows or stacks has an empty list, even if the server says null."""
     assert interpreted(CALLS[name][0], body) == ()
 
 
@@ -136,7 +146,7 @@ def test_truncated_answers(name: str) -> None:
             interpreted(call, body[:length])
 
 
-@pytest.mark.parametrize("name", ["list_apps", "list_build_flows"])
+@pytest.mark.parametrize("name", ["list_apps", "list_build_flows", "list_stacks"])
 @pytest.mark.parametrize("items", [{}, "x", 5, True, [None], ["x"], [[]], [{}], [{"id": ""}]])
 def test_lists_of_the_wrong_thing(name: str, items: Any) -> None:
     """A list call whose list is none, or holds what has no id, is a protocol error."""
@@ -146,14 +156,22 @@ def test_lists_of_the_wrong_thing(name: str, items: Any) -> None:
         interpreted(call, json.dumps({key: items}).encode())
 
 
-@pytest.mark.parametrize("name", POSTS)
-@pytest.mark.parametrize(
-    "action_id", [None, "", " ", [], {}, True, 1.5, "../x", "a/b", "None", "a b", "{{ x }}"]
-)
+UNUSABLE = [None, "", " ", [], {}, True, "../x", "a/b", "None", "a b", "{{ x }}"]
+
+
+@pytest.mark.parametrize("name", sorted(POSTS.keys() - {"start_build"}))
+@pytest.mark.parametrize("action_id", [*UNUSABLE, 1.5])
 def test_unusable_action_id(name: str, action_id: Any) -> None:
     """An action id that no later call could ask for is a protocol error, not a result."""
     with pytest.raises(ProtocolError, match="no usable 'action_id'"):
         interpreted(POSTS[name][0], json.dumps({"action_id": action_id}).encode())
+
+
+@pytest.mark.parametrize("build_id", UNUSABLE)
+def test_unusable_build_id(build_id: Any) -> None:
+    """So is a build's."""
+    with pytest.raises(ProtocolError, match=r"no usable 'id'|'id' is missing"):
+        interpreted(POSTS["start_build"][0], json.dumps(BUILD | {"id": build_id}).encode())
 
 
 def test_first_bytes_only() -> None:
@@ -175,6 +193,9 @@ json_values = st.recursive(
 )
 FIELDS = sorted(
     {"error_id", "message", "app", "apps", "build_flows", "action_id", "expose_ports", "config"}
+    | BUILD.keys()
+    | STACK.keys()
+    | STACK_ACTION.keys()
     | FLOW.keys()
     | APP.keys()
     | ACTION.keys()
@@ -187,7 +208,9 @@ bodies = (
     | st.one_of(json_values, likely_objects, st.lists(likely_objects, max_size=3)).map(
         lambda value: json.dumps(value).encode()
     )
-    | likely_objects.map(lambda item: json.dumps({"app": [item], "build_flows": [item]}).encode())
+    | likely_objects.map(
+        lambda item: json.dumps({"app": [item], "build_flows": [item], "stacks": [item]}).encode()
+    )
 )
 header_values = (
     st.text(max_size=20)

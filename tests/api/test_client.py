@@ -15,7 +15,7 @@ from airflow_provider_daocloud.api.client import DaoCloudClient
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import CallError, InputError
 from tests.api.fakes import FakeTime, assert_no_token
-from tests.api.samples import ACCEPTED, APP, CALLS, NOW, POSTS, READS, TOKEN
+from tests.api.samples import APP, CALLS, NOW, POSTS, READS, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +59,12 @@ def url_of(call: protocol.Call[Any]) -> str:
     return URL + call.path
 
 
+def promised(call: protocol.Call[Any], sample: dict[str, Any]) -> Any:
+    """Return what a call promises of a good answer."""
+    answer = protocol.Answer(200, {}, json.dumps(sample).encode())
+    return protocol.interpret(call, answer, now=NOW)
+
+
 # --- retries --------------------------------------------------------------------------------------
 
 
@@ -70,9 +76,7 @@ def test_reads_are_repeated(
     """A GET is repeated on every fault that can pass, and gives what it promises in the end."""
     call, sample = READS[name]
     requests_mock.get(url_of(call), [PASSING[fault], PASSING[fault], {"json": sample}])
-    assert client.send(call) == protocol.interpret(
-        call, protocol.Answer(200, {}, json.dumps(sample).encode()), now=NOW
-    )
+    assert client.send(call) == promised(call, sample)
     assert requests_mock.call_count == 3
     assert len(time.slept) == 2
 
@@ -85,7 +89,7 @@ def test_posts_that_never_acted_are_repeated(
     """A POST that surely never arrived, or was definitely refused, is sent again."""
     call, sample = POSTS[name]
     requests_mock.post(url_of(call), [PASSING[fault], PASSING[fault], {"json": sample}])
-    assert client.send(call) == ACCEPTED["action_id"]
+    assert client.send(call) == promised(call, sample)
     assert requests_mock.call_count == 3
 
 

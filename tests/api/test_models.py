@@ -22,16 +22,37 @@ from airflow_provider_daocloud.api.models import (
     AppConfig,
     AppRuntime,
     AppState,
+    Build,
     BuildFlow,
     BuildStatus,
     Package,
     ShapeError,
+    Stack,
     State,
     parse_date,
 )
-from tests.api.samples import ACTION, ACTION_ID, APP, APP_ID, FLOW, FLOW_ID, LISTED_APP
+from tests.api.samples import (
+    ACTION,
+    ACTION_ID,
+    APP,
+    APP_ID,
+    BUILD,
+    BUILD_ID,
+    FLOW,
+    FLOW_ID,
+    LISTED_APP,
+    STACK,
+    STACK_ACTION,
+    STACK_ID,
+)
 
-PARSERS = {App: APP, BuildFlow: FLOW, Action: ACTION}
+PARSERS = {App: APP, BuildFlow: FLOW, Action: ACTION, Build: BUILD, Stack: STACK}
+BUILD_SHOWN = {
+    "build_id": BUILD_ID,
+    **{name: value for name, value in BUILD.items() if name != "id"},
+    "ref_is_tag": False,
+    "ref_is_branch": True,
+}
 
 
 def test_build_flow_of_the_page() -> None:
@@ -89,6 +110,47 @@ def test_action_of_the_page() -> None:
     )
 
 
+def test_build_of_a_later_page() -> None:
+    """Every field of a build is read: its number as text, and its two flags, which are strings."""
+    assert Build.parse(BUILD) == Build(
+        id=BUILD_ID,
+        status=BuildStatus.SUCCESS,
+        status_text="Success",
+        tag="master-20ec560",
+        ref="master",
+        sha=BUILD["sha"],
+        author="daocloud",
+        ref_is_tag=False,
+        ref_is_branch=True,
+        created_at=datetime(2016, 7, 13, 8, 16, 34, tzinfo=UTC),
+    )
+    assert Build.parse(BUILD).as_dict() == BUILD_SHOWN
+
+
+def test_stack_of_a_later_page() -> None:
+    """Every field of a stack is read, with the date that has no UTC offset."""
+    assert Stack.parse(STACK) == Stack(
+        id=STACK_ID,
+        name="shop",
+        created_at=datetime(2016, 7, 13, 8, 16, 34, tzinfo=UTC),
+        last_operated_at=datetime(2016, 7, 14, 9, 26, 44, tzinfo=UTC),
+        stack_ids=("c1f7b9f2-6b1d-4f0e-9f57-5d0f0c8f6a10",),
+    )
+
+
+@pytest.mark.parametrize("inner", [None, [], "x", 5, {}, [1], [{}], [{"stack_id": None}], [[]]])
+def test_stack_without_members(inner: Any) -> None:
+    """A stack whose list of members is none, or names none, is a stack all the same."""
+    assert Stack.parse(STACK | {"stacks": inner}).stack_ids == ()
+
+
+def test_stack_action_of_a_later_page() -> None:
+    """A stack's action is an action with the stack's id, its state in lower case."""
+    action = Action.parse(STACK_ACTION)
+    assert (action.stack_id, action.app_id) == (STACK_ID, None)
+    assert (action.state, action.state_text) == (ActionState.SUCCESS, "success")
+
+
 def test_running_and_failed_action() -> None:
     """A running action has no end yet; a failed one carries DaoCloud's message."""
     running = Action.parse(
@@ -116,7 +178,7 @@ def test_what_describes_may_be_missing_or_null(parser: Any) -> None:
     assert parser.parse(bare) == parser.parse(nulls)
     oddities: list[Any] = [[], {}, [1], {"a": []}, True]
     for odd in oddities:
-        assert parser.parse(dict.fromkeys(sample, odd) | bare).id == sample["id"]
+        assert parser.parse(dict.fromkeys(sample, odd) | bare).id == str(sample["id"])
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -263,7 +325,7 @@ def test_as_dict_is_json(parser: Any) -> None:
     made = parser.parse(sample).as_dict()
     assert json.loads(json.dumps(made)) == made
     for name in made.keys() & {"created_at", "last_operated_at", "start_date", "end_date"}:
-        assert made[name] == sample[name]
+        assert made[name] == f"{sample[name].removesuffix('+00:00')}+00:00"
 
 
 def test_as_dict_of_an_action() -> None:
@@ -278,6 +340,8 @@ def test_as_dict_of_an_action() -> None:
         "time_cost_seconds": 2,
         "error_message": None,
     }
+    of_a_stack = Action.parse(STACK_ACTION).as_dict()
+    assert (of_a_stack["stack_id"], of_a_stack["app_id"]) == (STACK_ID, None)
 
 
 @pytest.mark.parametrize("parser", PARSERS)

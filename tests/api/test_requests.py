@@ -16,7 +16,7 @@ from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.client import DaoCloudClient
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import InputError
-from tests.api.samples import ACTION_ID, APP_ID, CALLS, FLOW_ID, TOKEN
+from tests.api.samples import ACTION_ID, APP_ID, BUILD_ID, CALLS, FLOW_ID, STACK_ID, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,14 @@ REQUESTS = {
     "restart_app": ("POST", f"/apps/{APP_ID}/actions/restart", None),
     "redeploy_app": ("POST", f"/apps/{APP_ID}/actions/redeploy", {"release_name": "v1.0.0"}),
     "get_action": ("GET", f"/apps/{APP_ID}/actions/{ACTION_ID}", None),
+    "start_build": ("POST", f"/build-flows/{FLOW_ID}/builds", {"branch": "master"}),
+    "get_build": ("GET", f"/build-flows/{FLOW_ID}/builds/{BUILD_ID}", None),
+    "list_stacks": ("GET", "/stacks", None),
+    "get_stack": ("GET", f"/stacks/{STACK_ID}", None),
+    "start_stack": ("POST", f"/stacks/{STACK_ID}/actions/start", None),
+    "stop_stack": ("POST", f"/stacks/{STACK_ID}/actions/stop", None),
+    "restart_stack": ("POST", f"/stacks/{STACK_ID}/actions/restart", None),
+    "get_stack_action": ("GET", f"/stacks/{STACK_ID}/actions/{ACTION_ID}", None),
 }
 
 # Each parameter that a user gives, and a call made with it.
@@ -46,7 +54,16 @@ PARAMETERS: list[tuple[str, Callable[[Any], protocol.Call[Any]]]] = [
     ("release_name", lambda value: protocol.redeploy_app(APP_ID, value)),
     ("app_id", lambda value: protocol.get_action(value, ACTION_ID)),
     ("action_id", lambda value: protocol.get_action(APP_ID, value)),
+    ("build_flow_id", lambda value: protocol.start_build(value, "master")),
+    ("branch", lambda value: protocol.start_build(FLOW_ID, value)),
+    ("build_flow_id", lambda value: protocol.get_build(value, BUILD_ID)),
+    ("build_id", lambda value: protocol.get_build(FLOW_ID, value)),
+    ("stack_id", protocol.get_stack),
+    ("stack_id", lambda value: protocol.act_on_stack(value, "stop")),
+    ("stack_id", lambda value: protocol.get_stack_action(value, ACTION_ID)),
+    ("action_id", lambda value: protocol.get_stack_action(STACK_ID, value)),
 ]
+IN_THE_BODY = ("release_name", "branch")
 NO_NAME = [
     *("", " ", "\t\n", "None", "{{ x }}", "{{ ti.xcom_pull('build') }}", "{% if x %}a{% endif %}"),
     *("a b", "a\n", "\x00", "a\x1b[31m", "a\x7fb", "a\x85b", "a\x9fb", "a\u2028b", "\ud800"),
@@ -108,7 +125,7 @@ def test_templates_that_were_not_rendered(value: str) -> None:
 
 @pytest.mark.parametrize("value", PATHS)
 @pytest.mark.parametrize(
-    ("field", "build"), [pair for pair in PARAMETERS if pair[0] != "release_name"]
+    ("field", "build"), [pair for pair in PARAMETERS if pair[0] not in IN_THE_BODY]
 )
 def test_ids_are_no_paths(field: str, build: Any, value: str) -> None:
     """An id that would lead to another path is refused."""
@@ -117,16 +134,19 @@ def test_ids_are_no_paths(field: str, build: Any, value: str) -> None:
 
 
 def test_release_names_may_have_slashes() -> None:
-    """A release name travels in the body, so a branch name with a slash is one."""
-    call = protocol.redeploy_app(APP_ID, "feature/x-1.0_β")
+    """A release or branch name travels in the body, so one with a slash is fine."""
+    call: protocol.Call[Any] = protocol.redeploy_app(APP_ID, "feature/x-1.0_β")
     assert call.body == {"release_name": "feature/x-1.0_β"}
+    call = protocol.start_build(FLOW_ID, "feature/x-1.0_β")
+    assert call.body == {"branch": "feature/x-1.0_β"}
 
 
 @pytest.mark.parametrize("action", ["redeploy", "delete", "", "START", None, "../start"])
 def test_actions_are_three(action: Any) -> None:
     """Only start, stop and restart are actions without a body."""
-    with pytest.raises(InputError, match=r"^action: must be one of start, stop, restart"):
-        protocol.act_on_app(APP_ID, action)
+    for act in (protocol.act_on_app, protocol.act_on_stack):
+        with pytest.raises(InputError, match=r"^action: must be one of start, stop, restart"):
+            act(APP_ID, action)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,19 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_daocloud.api import errors, protocol
 from airflow_provider_daocloud.api.client import DaoCloudClient
-from airflow_provider_daocloud.api.models import Action, ActionState, App, AppState, BuildFlow
+from airflow_provider_daocloud.api.models import (
+    Action,
+    ActionState,
+    App,
+    AppState,
+    Build,
+    BuildFlow,
+    BuildStatus,
+    Stack,
+)
 from airflow_provider_daocloud.hooks.connection import endpoint_of
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 from tests.api.fakes import FakeTime, assert_no_token
 from tests.api.samples import (
     ACCEPTED,
@@ -23,10 +32,16 @@ from tests.api.samples import (
     APP,
     APP_ID,
     APPS,
+    BUILD,
+    BUILD_ID,
     FLOW,
     FLOW_ID,
     FLOWS,
     LISTED_APP,
+    STACK,
+    STACK_ACTION,
+    STACK_ID,
+    STACKS,
     TOKEN,
 )
 
@@ -67,7 +82,41 @@ METHODS: dict[str, tuple[tuple[Any, ...], str, str, dict[str, Any], Any]] = {
         ACTION,
         Action.parse(ACTION),
     ),
+    "start_build": (
+        (FLOW_ID, "develop"),
+        "POST",
+        f"/build-flows/{FLOW_ID}/builds",
+        BUILD,
+        Build.parse(BUILD),
+    ),
+    "get_build": (
+        (FLOW_ID, BUILD_ID),
+        "GET",
+        f"/build-flows/{FLOW_ID}/builds/{BUILD_ID}",
+        BUILD,
+        Build.parse(BUILD),
+    ),
+    "list_stacks": ((), "GET", "/stacks", STACKS, (Stack.parse(STACK),)),
+    "get_stack": ((STACK_ID,), "GET", f"/stacks/{STACK_ID}", STACK, Stack.parse(STACK)),
+    **{
+        f"{action}_stack": (
+            (STACK_ID,),
+            "POST",
+            f"/stacks/{STACK_ID}/actions/{action}",
+            ACCEPTED,
+            ACCEPTED["action_id"],
+        )
+        for action in ("start", "stop", "restart")
+    },
+    "get_stack_action": (
+        (STACK_ID, ACTION_ID),
+        "GET",
+        f"/stacks/{STACK_ID}/actions/{ACTION_ID}",
+        STACK_ACTION,
+        Action.parse(STACK_ACTION),
+    ),
 }
+BODIES = {"redeploy_app": {"release_name": "v2"}, "start_build": {"branch": "develop"}}
 BAD_IDS: list[Any] = [
     *("../x", "", " ", "a/b", "{{ x }}", "None", "a\nb", "\x00"),
     *(None, 5),
@@ -97,9 +146,7 @@ def test_method(name: str, hook: DaoCloudHook, requests_mock: Mocker) -> None:
     (sent,) = requests_mock.request_history
     assert (sent.method, sent.url) == (method, URL + path)
     assert sent.headers["Authorization"] == f"token {TOKEN}"
-    assert (sent.json() if sent.body else None) == (
-        {"release_name": "v2"} if name == "redeploy_app" else None
-    )
+    assert (sent.json() if sent.body else None) == BODIES.get(name)
 
 
 @pytest.mark.parametrize("bad", BAD_IDS, ids=repr)
@@ -116,6 +163,15 @@ def test_method(name: str, hook: DaoCloudHook, requests_mock: Mocker) -> None:
         ("action_id", lambda hook, bad: hook.get_action(APP_ID, bad)),
         ("app_id", lambda hook, bad: hook.wait_for_action(bad, ACTION_ID)),
         ("action_id", lambda hook, bad: hook.wait_for_action(APP_ID, bad)),
+        ("build_flow_id", lambda hook, bad: hook.start_build(bad, "master")),
+        ("build_flow_id", lambda hook, bad: hook.get_build(bad, BUILD_ID)),
+        ("build_id", lambda hook, bad: hook.get_build(FLOW_ID, bad)),
+        ("stack_id", lambda hook, bad: hook.get_stack(bad)),
+        ("stack_id", lambda hook, bad: hook.start_stack(bad)),
+        ("stack_id", lambda hook, bad: hook.stop_stack(bad)),
+        ("stack_id", lambda hook, bad: hook.restart_stack(bad)),
+        ("stack_id", lambda hook, bad: hook.get_stack_action(bad, ACTION_ID)),
+        ("action_id", lambda hook, bad: hook.get_stack_action(STACK_ID, bad)),
     ],
 )
 def test_bad_ids_are_not_sent(
@@ -135,9 +191,11 @@ def test_bad_ids_are_not_sent(
 def test_bad_release_names_are_not_sent(
     bad: Any, hook: DaoCloudHook, requests_mock: Mocker
 ) -> None:
-    """A release name that names nothing is refused likewise."""
+    """A release or a branch name that names nothing is refused likewise."""
     with pytest.raises(errors.InputError, match=r"^release_name: "):
         hook.redeploy_app(APP_ID, bad)
+    with pytest.raises(errors.InputError, match=r"^branch: "):
+        hook.start_build(FLOW_ID, bad)
     assert requests_mock.call_count == 0
 
 
@@ -389,6 +447,52 @@ def test_every_method_against_the_sandbox(daocloud_sandbox: Sandbox) -> None:
     acted = {name: n for name, n in daocloud_sandbox.effects.items() if name.endswith("_app")}
     acted.pop("get_app", None)
     assert acted == dict.fromkeys(("stop_app", "start_app", "restart_app", "redeploy_app"), 1)
+
+
+def test_builds_against_the_sandbox(daocloud_sandbox: Sandbox) -> None:
+    """A build is started once, read until its end, and is the flow's latest."""
+    hook = DaoCloudHook()
+    flow = hook.list_build_flows()[0]
+    daocloud_sandbox.world.plan_build(BuildPlan(polls=1, tag="v9"))
+    build = hook.start_build(flow.id, "develop")
+    assert (build.status, build.ref, build.ref_is_branch) == (BuildStatus.PENDING, "develop", True)
+    assert hook.get_build_flow(flow.id).status is BuildStatus.PENDING
+    ended = hook.get_build(flow.id, build.id)
+    hook.close()
+    assert (ended.id, ended.status, ended.tag) == (build.id, BuildStatus.SUCCESS, "v9")
+    assert daocloud_sandbox.effects == {"start_build": 1}
+
+
+def test_stacks_against_the_sandbox(daocloud_sandbox: Sandbox) -> None:
+    """A stack is listed, read, stopped, started and restarted, each once."""
+    hook = DaoCloudHook()
+    (stack,) = hook.list_stacks()
+    assert hook.get_stack(stack.id) == stack
+    assert stack.stack_ids
+    daocloud_sandbox.world.plan(ActionPlan(polls=0, times=None))
+    for act, name in (
+        (hook.stop_stack, "stop_stack"),
+        (hook.start_stack, "start_stack"),
+        (hook.restart_stack, "restart_stack"),
+    ):
+        action = hook.get_stack_action(stack.id, act(stack.id))
+        assert (action.stack_id, action.action_name) == (stack.id, name)
+        assert action.state is ActionState.SUCCESS
+    hook.close()
+    assert daocloud_sandbox.effects == {"stop_stack": 1, "start_stack": 1, "restart_stack": 1}
+
+
+def test_an_older_installation_has_no_builds_and_stacks(daocloud_sandbox: Sandbox) -> None:
+    """Where the later calls are missing, each of them says *not found*, and nothing is done."""
+    daocloud_sandbox.set_options(later_calls=False)
+    hook = DaoCloudHook()
+    flow = hook.list_build_flows()[0]
+    with pytest.raises(errors.NotFoundError):
+        hook.start_build(flow.id, "master")
+    with pytest.raises(errors.NotFoundError):
+        hook.list_stacks()
+    hook.close()
+    assert daocloud_sandbox.effects == {}
 
 
 def test_the_sandbox_says_why(daocloud_sandbox: Sandbox) -> None:

@@ -86,6 +86,7 @@ class InProcess:
             world.add_account(TOKEN)
             world.add_app("web", release_name="v1")
             world.add_build_flow("flow")
+            world.add_stack("shop")
             return world
 
         self.service = Service(make_world)

@@ -58,6 +58,33 @@ ENDED_ACTION = {
 }
 
 
+# Later revisions of the page.
+BUILD = {
+    "id": int,
+    "status": re.compile("Pending|Started|Success|Failure|Error|Cancelled|Timeout"),
+    "created_at": DATE,
+    "author": str,
+    "sha": re.compile("[0-9a-f]{40}"),
+    "tag": str,
+    "ref": str,
+    "ref_is_tag": re.compile("true|false"),
+    "ref_is_branch": re.compile("true|false"),
+}
+STACK = {
+    "id": UUID,
+    "name": str,
+    "created_at": DATE,
+    "last_operated_at": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"),
+    "stacks": list,
+}
+RUNNING_STACK_ACTION = {
+    **{name: shape for name, shape in RUNNING_ACTION.items() if name != "app_id"},
+    "action_name": re.compile("(start|stop|restart)_stack"),
+    "state": re.compile("in_process"),
+    "stack_id": UUID,
+}
+
+
 def check(value: Any, shape: Any, at: str = "answer") -> None:
     """Hold a value against a shape, field by field."""
     if isinstance(shape, dict):
@@ -144,6 +171,109 @@ def test_failed_action_says_why(client: Client, sandbox: Sandbox) -> None:
     assert client.app("web")["release_name"] == "v1.0.0"
 
 
+# Later revisions of the page: builds and stacks
+
+
+def builds_of(sandbox: Sandbox, name: str = "web") -> str:
+    return f"/v1/build-flows/{sandbox.world.build_flow(name).id}/builds"
+
+
+def shop(sandbox: Sandbox) -> str:
+    return f"/v1/stacks/{sandbox.world.stack('shop').id}"
+
+
+def test_build_from_start_to_end(client: Client, sandbox: Sandbox) -> None:
+    """A POST answers with the build that it started, which is then read by its number."""
+    path = builds_of(sandbox)
+    answer = client.ask("POST", path, json={"branch": "feature/x"})
+    assert answer.status_code == 200
+    started = answer.json()
+    check(started, BUILD)
+    assert (started["status"], started["ref"]) == ("Pending", "feature/x")
+    assert (started["ref_is_tag"], started["ref_is_branch"]) == ("false", "true")
+    assert client.ask("GET", f"{path}/{started['id']}").json() == started
+    sandbox.world.advance(3600)
+    ended = client.ask("GET", f"{path}/{started['id']}").json()
+    assert ended == {**started, "status": "Success"}
+    assert sandbox.effects == {"start_build": 1}
+    assert sandbox.log[0].action_id == str(started["id"])
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"branch": null}', b'{"branch": " "}'])
+def test_malformed_build(client: Client, sandbox: Sandbox, body: bytes) -> None:
+    """A build whose body names no branch is a 400, and nothing is built."""
+    header = {"Content-Type": "application/json"}
+    answer = client.ask("POST", builds_of(sandbox), data=body, headers=header)
+    assert answer.status_code == 400
+    assert client.ask("POST", builds_of(sandbox), data={"branch": "x"}).status_code == 400
+    assert sandbox.effects == {}
+    assert sandbox.world.build_flow("web").builds == {}
+
+
+def test_build_of_another_flow_is_not_found(client: Client, sandbox: Sandbox) -> None:
+    """A build is read at its own flow only, and a flow's name is no id."""
+    build = client.ask("POST", builds_of(sandbox), json={"branch": "master"}).json()["id"]
+    assert client.ask("GET", f"{builds_of(sandbox, 'api')}/{build}").status_code == 404
+    assert client.ask("GET", f"{builds_of(sandbox)}/{build + 1}").status_code == 404
+    by_name = "/v1/build-flows/web/builds"
+    assert client.ask("POST", by_name, json={"branch": "master"}).status_code == 404
+    assert sandbox.effects == {"start_build": 1}
+
+
+def test_stacks(client: Client, sandbox: Sandbox) -> None:
+    """The list of stacks has the key ``stacks``; a stack alone is the same object."""
+    listed = client.ask("GET", "/v1/stacks").json()
+    assert listed.keys() == {"stacks"}
+    (stack,) = listed["stacks"]
+    check(stack, STACK)
+    check(stack["stacks"], list)
+    for member in stack["stacks"]:
+        check(member, {"stack_id": UUID})
+    assert client.ask("GET", f"/v1/stacks/{stack['id']}").json() == stack
+
+
+@pytest.mark.parametrize("action", ["start", "stop", "restart"])
+def test_stack_action_from_start_to_end(client: Client, sandbox: Sandbox, action: str) -> None:
+    """A stack's action is one with the stack's id, whose state is in lower case."""
+    answer = client.ask("POST", f"{shop(sandbox)}/actions/{action}")
+    check(answer.json(), STARTED)
+    path = f"{shop(sandbox)}/actions/{answer.json()['action_id']}"
+    running = client.ask("GET", path).json()
+    check(running, RUNNING_STACK_ACTION)
+    assert running["action_name"] == f"{action}_stack"
+    sandbox.world.advance(3600)
+    ended = client.ask("GET", path).json()
+    assert (ended["state"], ended["time_cost_seconds"]) == ("success", 3600)
+    assert sandbox.effects == {f"{action}_stack": 1}
+
+
+def test_actions_of_apps_and_stacks_are_apart(client: Client, sandbox: Sandbox) -> None:
+    """An app's action is not a stack's, nor the other way round."""
+    of_app = client.post("web", "stop").json()["action_id"]
+    of_stack = client.ask("POST", f"{shop(sandbox)}/actions/stop").json()["action_id"]
+    assert client.action("web", of_stack).status_code == 404
+    assert client.ask("GET", f"{shop(sandbox)}/actions/{of_app}").status_code == 404
+
+
+def test_older_installation(client: Client, sandbox: Sandbox) -> None:
+    """Without the later calls each of them is a 404 with no effect; the page's own still work."""
+    sandbox.set_options(later_calls=False)
+    asked = [
+        ("POST", builds_of(sandbox)),
+        ("GET", f"{builds_of(sandbox)}/1"),
+        ("GET", "/v1/stacks"),
+        ("GET", shop(sandbox)),
+        *(("POST", f"{shop(sandbox)}/actions/{action}") for action in ("start", "stop", "restart")),
+        ("GET", f"{shop(sandbox)}/actions/1"),
+    ]
+    for method, path in asked:
+        answer = client.ask(method, path, json={"branch": "master"} if method == "POST" else None)
+        assert (answer.status_code, answer.json()["error_id"]) == (404, "not_found"), path
+    assert sandbox.effects == {}
+    assert client.ask("GET", "/v1/apps").status_code == 200
+    assert client.ask("GET", builds_of(sandbox).removesuffix("/builds")).status_code == 200
+
+
 def test_another_prefix() -> None:
     """On-premises installations serve the same calls under ``/open/v1``."""
     with Sandbox(prefix="/open/v1") as elsewhere, Client(elsewhere) as client:
@@ -189,6 +319,9 @@ def test_read_only_token(client: Client, sandbox: Sandbox) -> None:
     client.headers["Authorization"] = "token looks-only"
     assert client.ask("GET", "/v1/apps").status_code == 200
     assert client.post("web", "stop").status_code == 401
+    assert client.ask("POST", f"{shop(sandbox)}/actions/stop").status_code == 401
+    build = client.ask("POST", builds_of(sandbox), json={"branch": "master"})
+    assert build.status_code == 401
     assert sandbox.effects == {}
 
 
@@ -209,6 +342,10 @@ def test_read_only_token(client: Client, sandbox: Sandbox) -> None:
         "/v1/build-flows/nobody",
         "/v1/apps/nobody/actions/none",
         "/v1/apps/a%2Fb",
+        "/v1/stacks/nobody",
+        "/v1/stacks/shop",
+        "/v1/stacks/nobody/actions/none",
+        "/v1/build-flows/nobody/builds/1",
     ],
 )
 def test_not_found(client: Client, path: str) -> None:
@@ -239,6 +376,9 @@ def test_post_to_an_unknown_app(client: Client, sandbox: Sandbox) -> None:
         ("PUT", "/v1/build-flows"),
         # `start` is also a possible action id, so that a GET of it is a known path:
         ("PUT", "/v1/apps/x/actions/start"),
+        ("GET", "/v1/build-flows/x/builds"),
+        ("POST", "/v1/stacks"),
+        ("POST", "/v1/stacks/x/actions/redeploy"),
     ],
 )
 def test_wrong_method(client: Client, method: str, path: str) -> None:

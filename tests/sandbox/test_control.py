@@ -30,10 +30,12 @@ def test_index_lists_every_control_that_there_is(client: Client) -> None:
 def test_state_shows_all_but_the_token(client: Client, sandbox: Sandbox) -> None:
     """The state has apps, flows, actions and accounts in it, and no token."""
     client.redeploy("web", "v2")
+    shop = client.sandbox.world.stack("shop").id
     answer = client.control("GET", "/state")
     state = answer.json()
     assert [app["name"] for app in state["apps"]] == ["web", "api", "worker", "preview"]
     assert [action["release_name"] for action in state["actions"]] == ["v2"]
+    assert [(stack["id"], stack["name"]) for stack in state["stacks"]] == [(shop, "shop")]
     assert state["accounts"][0]["remaining"] == 4999
     assert sandbox.token not in answer.text
 
@@ -109,6 +111,27 @@ def test_builds(client: Client) -> None:
     assert status("new") == "Timeout"
     client.control("POST", "/clock/advance", {"seconds": 60})
     assert status("new") == "Pending"
+
+
+def test_build_plans(client: Client, sandbox: Sandbox) -> None:
+    """What the next build that a client starts does can be planned."""
+    plan = {"outcome": "Failure", "build_flow_id": "web", "polls": 0}
+    client.control("POST", "/build-plans", plan)
+    path = f"/v1/build-flows/{sandbox.world.build_flow('web').id}/builds"
+    build = client.ask("POST", path, json={"branch": "master"}).json()
+    assert client.ask("GET", f"{path}/{build['id']}").json()["status"] == "Failure"
+
+
+def test_stacks(client: Client, sandbox: Sandbox) -> None:
+    """Stacks can be made, and somebody else can act on them."""
+    made = client.control("POST", "/stacks", {"name": "new", "stack_ids": ["a", "b"]}).json()
+    stack = client.ask("GET", f"/v1/stacks/{made['id']}").json()
+    assert (stack["name"], stack["stacks"]) == ("new", [{"stack_id": "a"}, {"stack_id": "b"}])
+    theirs = client.control("POST", "/stacks/new/actions", {"action": "stop"}).json()["id"]
+    client.control("POST", f"/actions/{theirs}/finish", {"state": "FAILED", "message": "no"})
+    action = client.ask("GET", f"/v1/stacks/{made['id']}/actions/{theirs}").json()
+    assert action["error_info"] == {"message": "no"}
+    assert sandbox.effects == {}
 
 
 def test_faults(client: Client) -> None:
@@ -188,6 +211,13 @@ def test_accounts(client: Client, sandbox: Sandbox) -> None:
         ("POST", "/build-flows/web/builds", {"after": "soon"}, 400),
         ("POST", "/build-flows/web/builds", {"after": -1}, 400),
         ("POST", "/build-flows/nobody/builds", {}, 404),
+        ("POST", "/build-plans", {"outcome": "Great"}, 400),
+        ("POST", "/build-plans", {"build_flow_id": "nobody"}, 404),
+        ("POST", "/stacks", {}, 400),
+        ("POST", "/stacks", {"name": "x", "stack_ids": "a"}, 400),
+        ("POST", "/stacks/shop/actions", {"action": "redeploy"}, 400),
+        ("POST", "/stacks/nobody/actions", {"action": "stop"}, 404),
+        ("POST", "/plans", {"stack_id": "nobody"}, 404),
         ("POST", "/faults", {"kind": "explode"}, 400),
         ("POST", "/faults", {}, 400),
         ("POST", "/clock/advance", {"seconds": -1}, 400),

@@ -227,6 +227,41 @@ def test_wrong_shape(client: Client, kind: str, body: bytes) -> None:
     assert effects(client) == 1
 
 
+# The calls of later revisions
+
+
+@pytest.mark.parametrize("effect", ["before", "after"])
+@pytest.mark.parametrize("kind", ["drop", "reset", "cut", "status", "html", "no_action_id"])
+def test_build_with_a_spoilt_answer(client: Client, kind: str, effect: str) -> None:
+    """A build whose answer is lost or spoilt was started exactly if the fault came after it."""
+    flow = client.sandbox.world.build_flow("web")
+    path = f"/v1/build-flows/{flow.id}/builds"
+    client.sandbox.fault(kind, call="start_build", effect=effect)
+    try:
+        answer = client.ask("POST", path, json={"branch": "master"})
+    except requests.RequestException:
+        assert kind in ("drop", "reset", "cut")
+    else:
+        assert answer.status_code == (503 if kind == "status" else 200)
+        assert b'"id"' not in answer.content
+    count = 1 if effect == "after" else 0
+    assert len(flow.builds) == count
+    assert client.sandbox.effects["start_build"] == count
+    assert client.ask("POST", path, json={"branch": "master"}).json()["id"] == count + 1
+
+
+@pytest.mark.parametrize("effect", ["before", "after"])
+def test_stack_action_with_a_lost_answer(client: Client, effect: str) -> None:
+    """A stack is operated on as an app is: not, or exactly once."""
+    path = f"/v1/stacks/{client.sandbox.world.stack('shop').id}/actions/restart"
+    client.sandbox.fault("drop", call="restart_stack", effect=effect)
+    with pytest.raises(requests.ConnectionError):
+        client.ask("POST", path)
+    count = 1 if effect == "after" else 0
+    assert len(client.sandbox.world.actions) == count
+    assert client.sandbox.effects["restart_stack"] == count
+
+
 # Which calls, and how often
 
 
@@ -259,19 +294,23 @@ def test_fault_for_a_while() -> None:
 
 
 def test_fault_strikes_what_it_names() -> None:
-    """A fault can be for one call, one method, one app, one flow, one account."""
+    """A fault can be for one call, one method, one account, or one thing of any kind."""
     it = InProcess()
     web, other = it.world.app("web").id, it.world.add_app("other").id
     flow = it.world.build_flow("flow").id
+    shop, build = it.world.stack("shop").id, it.world.start_build("flow").id
     paths = ["/v1/apps", f"/v1/apps/{web}", f"/v1/apps/{other}", f"/v1/build-flows/{flow}"]
+    paths += [f"/v1/build-flows/{flow}/builds/{build}", f"/v1/stacks/{shop}"]
     for rule, struck in (
         ({"call": "list_apps"}, [0]),
-        ({"call": "GET"}, [0, 1, 2, 3]),
+        ({"call": "GET"}, [0, 1, 2, 3, 4, 5]),
         ({"call": "POST"}, []),
         ({"app_id": other}, [2]),
         ({"call": "get_app", "app_id": web}, [1]),
-        ({"build_flow_id": flow}, [3]),
-        ({"account": "main"}, [0, 1, 2, 3]),
+        ({"build_flow_id": flow}, [3, 4]),
+        ({"build_id": str(build)}, [4]),
+        ({"stack_id": shop}, [5]),
+        ({"account": "main"}, [0, 1, 2, 3, 4, 5]),
         ({"account": "another"}, []),
     ):
         it.service.add_fault(Fault("status", times=None, **rule))  # type: ignore[arg-type]

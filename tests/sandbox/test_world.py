@@ -42,6 +42,47 @@ def state(world: InProcess, action_id: str) -> str:
     return seen["state"]
 
 
+def post_to_stack(world: InProcess, action: str) -> str:
+    answer = world.call("POST", f"/v1/stacks/{world.world.stack('shop').id}/actions/{action}")
+    assert answer.status == 200, answer.body
+    return json.loads(answer.body)["action_id"]
+
+
+def stack(world: InProcess) -> dict[str, Any]:
+    return json.loads(world.call("GET", "/v1/stacks").body)["stacks"][0]
+
+
+def stack_action(world: InProcess, action_id: str) -> dict[str, Any] | None:
+    path = f"/v1/stacks/{world.world.stack('shop').id}/actions/{action_id}"
+    answer = world.call("GET", path)
+    return json.loads(answer.body) if answer.status == 200 else None
+
+
+def stack_state(world: InProcess, action_id: str) -> str:
+    seen = stack_action(world, action_id)
+    assert seen is not None
+    return seen["state"]
+
+
+def order(world: InProcess, branch: str = "master") -> dict[str, Any]:
+    path = f"/v1/build-flows/{world.world.build_flow('flow').id}/builds"
+    answer = world.call("POST", path, json.dumps({"branch": branch}).encode())
+    assert answer.status == 200, answer.body
+    return json.loads(answer.body)
+
+
+def build(world: InProcess, build_id: int) -> dict[str, Any] | None:
+    path = f"/v1/build-flows/{world.world.build_flow('flow').id}/builds/{build_id}"
+    answer = world.call("GET", path)
+    return json.loads(answer.body) if answer.status == 200 else None
+
+
+def build_status(world: InProcess, build_id: int) -> str:
+    seen = build(world, build_id)
+    assert seen is not None
+    return seen["status"]
+
+
 # Actions
 
 
@@ -411,6 +452,175 @@ def test_when_package_id_moves(moves: str, after_success: bool, after_failure: b
         assert (flow(it)["package_id"] != before) is changes
 
 
+# Builds that a client starts
+
+
+def test_ordered_build_moves_with_time() -> None:
+    """A build that a POST started is Pending, Started, ended; its flow shows the same."""
+    it = InProcess(pending_seconds=2, build_seconds=10)
+    build_id = order(it, "develop")["id"]
+    seen = []
+    for _ in range(4):
+        seen.append(build_status(it, build_id))
+        assert flow(it)["status"] == seen[-1]
+        it.clock.now += 4
+    assert seen == ["Pending", "Started", "Started", "Success"]
+
+
+def test_build_plans_are_used_in_order_for_what_they_match() -> None:
+    """A plan is for its flow only, for so many builds that clients start, with their own branch."""
+    it = InProcess(build_seconds=1, pending_seconds=0)
+    it.world.add_build_flow("other")
+    it.world.plan_build(BuildPlan(outcome="Error", build_flow_id="other"))
+    it.world.plan_build(BuildPlan(outcome="Failure", tag="planned", times=2))
+    it.world.start_build("flow")  # by somebody else: no plan is used up
+    made = [order(it, "develop")["id"] for _ in range(3)]
+    it.clock.now += 1
+    seen = [build(it, build_id) for build_id in made]
+    assert [b and (b["status"], b["tag"], b["ref"]) for b in seen[:2]] == [
+        ("Failure", "planned", "develop"),
+        ("Failure", "planned", "develop"),
+    ]
+    assert build_status(it, made[2]) == "Success"
+    assert len(it.world.build_plans) == 1
+
+
+def test_a_refused_build_uses_up_no_plan() -> None:
+    """A plan waits for a build that is started."""
+    it = InProcess()
+    it.world.plan_build(BuildPlan())
+    answer = it.call("POST", "/v1/build-flows/nobody/builds", b'{"branch": "master"}')
+    assert answer.status == 404
+    assert len(it.world.build_plans) == 1
+
+
+def test_builds_of_a_flow_run_beside_each_other() -> None:
+    """Two builds both run to their own ends; the flow shows the latest."""
+    it = InProcess()
+    it.world.plan_build(BuildPlan(by_hand=True, times=None))
+    older, newer = order(it)["id"], order(it)["id"]
+    it.world.finish_build("flow", "Failure", older)
+    assert (build_status(it, older), build_status(it, newer)) == ("Failure", "Pending")
+    assert flow(it)["status"] == "Pending"
+    it.world.finish_build("flow", "Success", newer)
+    assert (build_status(it, older), build_status(it, newer)) == ("Failure", "Success")
+    assert flow(it)["status"] == "Success"
+
+
+def test_ordered_build_by_polls() -> None:
+    """With polls for a clock a build moves with each look at it, and at no other build."""
+    it = InProcess()
+    it.world.plan_build(BuildPlan(outcome="Failure", polls=2, times=2))
+    one, other = order(it)["id"], order(it)["id"]
+    assert [build_status(it, one) for _ in range(4)] == ["Pending", "Started", *["Failure"] * 2]
+    assert build_status(it, other) == "Pending"
+
+
+def test_build_can_be_unreadable_at_first() -> None:
+    """With a lag a build answers 404 at first; its flow shows it all the same."""
+    it = InProcess(action_lag=5)
+    build_id = order(it)["id"]
+    it.clock.now += 4
+    assert build(it, build_id) is None
+    assert flow(it)["status"] == "Started"
+    it.clock.now += 1
+    assert build_status(it, build_id) == "Started"
+
+
+# Stacks: the actions of apps, without a state to show
+
+
+def test_stack_action_moves_with_time() -> None:
+    """A stack's action ends after its time, and the stack says when it was operated on."""
+    it = InProcess(action_seconds=10)
+    before = stack(it)
+    started = post_to_stack(it, "stop")
+    assert stack_state(it, started) == "in_process"
+    it.clock.now += 10
+    assert stack_state(it, started) == "success"
+    after = stack(it)
+    assert after["last_operated_at"] > before["last_operated_at"]
+    assert after == {**before, "last_operated_at": after["last_operated_at"]}
+
+
+def test_stack_action_by_hand_and_by_polls() -> None:
+    """A stack's action can be ended by hand, or by looks at it."""
+    it = InProcess(action_seconds=None)
+    started = post_to_stack(it, "stop")
+    it.world.finish_action(started, "FAILED", "no such image")
+    seen = stack_action(it, started)
+    assert seen is not None
+    assert (seen["state"], seen["error_info"]) == ("failed", {"message": "no such image"})
+    it.world.set_options(action_polls=1)
+    started = post_to_stack(it, "start")
+    assert [stack_state(it, started) for _ in range(2)] == ["in_process", "success"]
+
+
+def test_plans_tell_apps_from_stacks() -> None:
+    """A plan for an app is not used up by a stack, nor the other way round."""
+    it = InProcess(action_seconds=10)
+    it.world.plan(ActionPlan(seconds=1, app_id="web"))
+    it.world.plan(ActionPlan(state="FAILED", seconds=2, stack_id="shop"))
+    it.world.plan(ActionPlan(seconds=3))
+    of_stack, of_app, next_of_app = post_to_stack(it, "stop"), post(it, "stop"), post(it, "start")
+    lengths = [it.world.actions[action_id].seconds for action_id in (of_stack, of_app, next_of_app)]
+    assert lengths == [2, 1, 3]
+    it.clock.now += 2
+    assert (stack_state(it, of_stack), state(it, of_app)) == ("failed", "SUCCESS")
+
+
+@pytest.mark.parametrize(
+    ("busy", "ended"),
+    [("queue", ("success", "in_process")), ("both", ("success", "success"))],
+)
+def test_busy_stack(busy: str, ended: tuple[str, str]) -> None:
+    """A second action on a stack waits for the first one, or runs beside it."""
+    it = InProcess(busy=busy, action_seconds=10)
+    first, second = post_to_stack(it, "stop"), post_to_stack(it, "start")
+    it.clock.now += 10
+    assert (stack_state(it, first), stack_state(it, second)) == ended
+    it.clock.now += 10
+    assert stack_state(it, second) == "success"
+
+
+def test_busy_stack_can_refuse() -> None:
+    """Or it is refused, while an app is not touched by that."""
+    it = InProcess(busy="refuse", action_seconds=10)
+    post_to_stack(it, "stop")
+    path = f"/v1/stacks/{it.world.stack('shop').id}/actions/start"
+    assert it.call("POST", path).status == 409
+    assert len(it.world.actions) == 1
+    post(it, "stop")
+    it.clock.now += 10
+    assert it.call("POST", path).status == 200
+
+
+def test_stack_action_can_be_unreadable_at_first() -> None:
+    """The lag of actions is that of a stack's too."""
+    it = InProcess(action_lag=5, action_seconds=3)
+    started = post_to_stack(it, "stop")
+    assert stack_action(it, started) is None
+    it.clock.now += 5
+    assert stack_state(it, started) == "success"
+
+
+@pytest.mark.parametrize(
+    ("moment", "moved_at"),
+    [("accepted", 0), ("started", 5), ("ended", 15), ("never", None)],
+)
+def test_when_last_operated_at_of_a_stack_moves(moment: str, moved_at: int | None) -> None:
+    """It moves when an app's would."""
+    it = InProcess(last_operated_at=moment, begin_after=5, action_seconds=10)
+    before = stack(it)["last_operated_at"]
+    began = it.clock.now
+    post_to_stack(it, "stop")
+    seen = []
+    for second in range(20):
+        it.clock.now = began + second
+        seen.append(stack(it)["last_operated_at"] != before)
+    assert seen.index(True) == moved_at if moved_at is not None else not any(seen)
+
+
 # How states are written
 
 
@@ -516,3 +726,19 @@ def test_bad_plan(bad: dict[str, Any]) -> None:
     """A plan that makes no sense is refused by the field's name."""
     with pytest.raises(ValueError, match=next(iter(bad))):
         ActionPlan(**bad)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"outcome": "Pending"}, {"times": 0}, {"seconds": -1}, {"branch": 5}]
+)
+def test_bad_build_plan(bad: dict[str, Any]) -> None:
+    """So is a build's."""
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        BuildPlan(**bad)
+
+
+@pytest.mark.parametrize("bad", [{"stack_ids": "one"}, {"stack_ids": [1]}, {"created_at": "now"}])
+def test_bad_stack(bad: dict[str, Any]) -> None:
+    """So is a stack."""
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        World().add_stack("shop", **bad)
