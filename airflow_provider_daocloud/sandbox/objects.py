@@ -55,6 +55,7 @@ class Action:
     state: str = "IN_PROCESS"
     begun_at: float | None = None
     ended_at: float | None = None
+    leaves: str | None = None
 
 
 @dataclass
@@ -66,6 +67,8 @@ class ActionPlan:
     :param seconds: how long they take (divided by the world's speed); the world's own if missing.
     :param polls: end after this many reads instead of after a time.
     :param by_hand: never end by themselves.
+    :param leaves: the state that they leave the app in, whatever they say: a ``SUCCESS`` that
+        leaves it ``NOT_RUNNING`` is not the whole truth.
     :param app_id: for this app only.
     :param stack_id: for this stack only.
     :param action: for ``start``, ``stop``, ``restart`` or ``redeploy`` only.
@@ -77,6 +80,7 @@ class ActionPlan:
     seconds: float | None = None
     polls: int | None = None
     by_hand: bool = False
+    leaves: str | None = None
     app_id: str | None = None
     stack_id: str | None = None
     action: str | None = None
@@ -86,6 +90,8 @@ class ActionPlan:
         one_of("state", self.state, ACTION_ENDS)
         if self.action is not None:
             one_of("action", self.action, ACTIONS)
+        if self.leaves is not None:
+            one_of("leaves", self.leaves, APP_STATES)
         check_fields(self)
         if self.times == 0:
             raise ValueError("times is one or more")

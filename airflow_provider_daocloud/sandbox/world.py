@@ -468,6 +468,7 @@ class World:
             by=by,
             seconds=None if plan.by_hand or polls is not None else seconds,
             polls=polls,
+            leaves=plan.leaves,
         )
         self.actions[doing.id] = doing
         self._touch(thing, "accepted", now)
@@ -551,6 +552,8 @@ class World:
                 self._set_release(app, action.release_name)
         elif action.action == "restart":
             app.rest_state = "NOT_RUNNING"  # it was stopped, and did not come back
+        if action.leaves is not None:
+            app.rest_state = action.leaves
 
     def _operated(self, action: Action) -> Operated | None:
         if action.app_id is not None:

@@ -33,14 +33,16 @@ from airflow_provider_daocloud.api.errors import (
 from airflow_provider_daocloud.api.protocol import Answer, Call
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.journal import Course, Journal
+from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudActOperator,
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
 )
+from airflow_provider_daocloud.operators.stacks import DaoCloudStackActionOperator
 from airflow_provider_daocloud.sandbox.contract import Request
 from airflow_provider_daocloud.sandbox.faults import Fault
-from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan, App
+from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan, App, Build
 from airflow_provider_daocloud.sandbox.options import Options
 from airflow_provider_daocloud.sandbox.service import ConnectionBrokenError, Service
 from airflow_provider_daocloud.sandbox.world import World
@@ -217,6 +219,14 @@ class AppAction(_Simulated, DaoCloudAppActionOperator):
     pass
 
 
+class TriggerBuild(_Simulated, DaoCloudTriggerBuildOperator):
+    pass
+
+
+class StackAction(_Simulated, DaoCloudStackActionOperator):
+    pass
+
+
 @dataclass
 class Ending:
     """How a try ended.
@@ -328,11 +338,12 @@ class Simulation:
                 log=self.log,
                 clock=self.clock.time,
                 sleep=self.clock.sleep,
+                memory=trigger.memory,
             )
             outcome = waits.Outcome.of_look(look)
         except DaoCloudError as e:
             outcome = waits.Outcome.of_error(e)
-        return outcome.as_event()
+        return outcome.as_event() | {"carry": json.loads(json.dumps(trigger.carry))}
 
     def deliver(self, event: dict[str, Any], crash: str | int | None = None) -> Ending:
         """Go on with the try in a new process, because of an event."""
@@ -343,7 +354,9 @@ class Simulation:
     def to_the_end(self, crash: str | int | None = None, **arguments: Any) -> Ending:
         """Run the next try, in the triggerer too if it goes there."""
         ending = self.run(crash, **arguments)
-        return ending if ending.deferral is None else self.resume(ending)
+        while ending.deferral is not None:
+            ending = self.resume(ending)
+        return ending
 
     def clear(self, *, moves: bool = True) -> None:
         """Clear the task: a new wish.
@@ -414,6 +427,9 @@ class Simulation:
             task = Redeploy(**{"release_name": self.release_name} | given)
         else:
             task = AppAction(**{"action": self.action} | given)
+        return self._ready(task)
+
+    def _ready(self, task: _Simulated) -> _Simulated:
         task.simulation = self
         hook = DaoCloudHook()
         hook._client = self.client
@@ -449,6 +465,76 @@ class Simulation:
 
     def _xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
+
+
+class BuildSimulation(Simulation):
+    """The same with a build flow in the place of the app.
+
+    :param options: of the sandbox's world.
+    :param arguments: of the operator.
+    """
+
+    def __init__(self, *, options: Options | None = None, **arguments: Any) -> None:
+        super().__init__(options=options, **arguments)
+        self.flow = self.world.add_build_flow("web")
+        self.builds: list[Build] = []
+        self.world.order_build = self._order  # type: ignore[method-assign]
+
+    def _order(self, *what: Any) -> Build:
+        build = World.order_build(self.world, *what)
+        self.builds.append(build)
+        return build
+
+    @property
+    def effects(self) -> int:
+        """How many builds came from us."""
+        return len(self.builds)
+
+    @property
+    def call(self) -> str:
+        """The name of the call that starts the build."""
+        return "start_build"
+
+    def operator(self, **arguments: Any) -> _Simulated:
+        """Return a fresh copy of the operator."""
+        given = {"task_id": "act", "build_flow_id": self.flow.id, "retries": self.retries}
+        return self._ready(TriggerBuild(**given | self.arguments | arguments))
+
+
+class StackSimulation(Simulation):
+    """The same with a stack in the place of the app, which is restarted.
+
+    :param options: of the sandbox's world.
+    :param arguments: of the operator.
+    """
+
+    def __init__(self, *, options: Options | None = None, **arguments: Any) -> None:
+        super().__init__("restart", options=options, **arguments)
+        self.stack = self.world.add_stack("web", last_operated_at=BEGIN - DAY)
+        self.actions: list[Action] = []
+        self.world.operate_stack = self._operate_stack  # type: ignore[method-assign]
+
+    def _operate_stack(self, *what: Any, **more: Any) -> Action:
+        action = World.operate_stack(self.world, *what, **more)
+        self.actions.append(action)
+        return action
+
+    @property
+    def effects(self) -> int:
+        """How many actions there were."""
+        return len(self.actions)
+
+    @property
+    def call(self) -> str:
+        """The name of the call that posts the action."""
+        return "restart_stack"
+
+    def operator(self, **arguments: Any) -> _Simulated:
+        """Return a fresh copy of the operator."""
+        given = {"task_id": "act", "stack_id": self.stack.id, "action": "restart"}
+        return self._ready(
+            StackAction(**given | {"retries": self.retries} | self.arguments | arguments)
+        )
 
 
 def _unheard(serve: Callable[[], object]) -> None:
