@@ -54,6 +54,13 @@ class DaoCloudWaitTimeoutError(WaitTimeoutError, AirflowException):
     """Waited as long as was asked, and it still goes on."""
 
 
+class DaoCloudRolledBackError(AirflowFailException):
+    """A release failed, and what ran before was deployed again, or could not be. The text says it.
+
+    Airflow does not retry it: a retry would deploy the release that failed.
+    """
+
+
 _AIRFLOW_CLASS: dict[type[WaitError], type[WaitError]] = {
     ActionFailedError: DaoCloudActionFailedError,
     BuildFailedError: DaoCloudBuildFailedError,

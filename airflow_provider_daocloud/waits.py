@@ -577,6 +577,7 @@ def block(
     timeout: float,
     poll_interval: float,
     max_outage: float = DEFAULT_MAX_OUTAGE,
+    memory: Memory | None = None,
     log: Callable[..., None],
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -588,11 +589,12 @@ def block(
     :param timeout: seconds until the wait gives up; a last look is taken then.
     :param poll_interval: the longest time between two looks, in seconds; the first come sooner.
     :param max_outage: seconds for which DaoCloud may be unreadable.
+    :param memory: what was seen of it before.
     :param log: logs one line.
     :raises WaitError: it failed, could not be read for too long, or the time is up.
     :raises CallError: looking again cannot help: no such thing, a refusal, a wrong token.
     """
-    tracker = Tracker(wait, started=clock(), max_outage=max_outage)
+    tracker = Tracker(wait, clock(), max_outage, dict(memory or {}))
     deadline = tracker.started + timeout
     cadence = Cadence(poll_interval)
     wait_log = WaitLog(log)

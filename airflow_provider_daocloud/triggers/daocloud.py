@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -355,3 +355,24 @@ class DaoCloudBuildTrigger(DaoCloudTrigger):
     def wait_arguments(self) -> dict[str, Any]:
         """Return the arguments of what to wait for."""
         return {"build_flow_id": self.build_flow_id, "build_id": self.build_id}
+
+
+def trigger_of(wait: waits.Wait) -> tuple[type[DaoCloudTrigger], dict[str, Any]]:
+    """Return the trigger that waits for the same, and the arguments that say what that is.
+
+    :param wait: what to wait for.
+    """
+    kinds: dict[str, type[DaoCloudTrigger]] = {
+        "action": DaoCloudActionTrigger,
+        "app": DaoCloudAppTrigger,
+        "build": DaoCloudBuildTrigger,
+        "build_flow": DaoCloudBuildFlowTrigger,
+        "stack_action": DaoCloudStackActionTrigger,
+    }
+    fields = asdict(wait).items()  # type: ignore[call-overload]
+    # JSON has no tuples, and Airflow no enums of ours.
+    arguments = {
+        name: [str(item) for item in value] if isinstance(value, tuple) else value
+        for name, value in fields
+    }
+    return kinds[wait.kind], arguments
