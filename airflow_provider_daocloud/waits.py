@@ -148,9 +148,7 @@ class StackActionWait:
 
 
 def _judge_action(seen: Action, asked: dict[str, Any]) -> Look:
-    shown = seen.as_dict()
-    del shown["app_id"]  # what it was asked on is known, and can be a stack
-    result = shown | asked
+    result = seen.as_dict() | asked
     if seen.state is ActionState.SUCCESS:
         return Look("succeeded", seen.state_text, result)
     if seen.state is ActionState.FAILED:

@@ -16,7 +16,12 @@ from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
 )
-from airflow_provider_daocloud.sensors.daocloud import DaoCloudAppSensor, DaoCloudBuildFlowSensor
+from airflow_provider_daocloud.sensors.daocloud import (
+    DaoCloudAppSensor,
+    DaoCloudBuildFlowSensor,
+    DaoCloudBuildSensor,
+    DaoCloudStackActionSensor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +124,8 @@ def test_every_parameter_of_an_operator_is_in_the_readme() -> None:
         DaoCloudAppActionOperator,
         DaoCloudAppSensor,
         DaoCloudBuildFlowSensor,
+        DaoCloudBuildSensor,
+        DaoCloudStackActionSensor,
     ):
         for base in task.__mro__:
             if base.__module__.startswith("airflow_provider_daocloud"):

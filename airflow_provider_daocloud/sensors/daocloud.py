@@ -69,7 +69,7 @@ class DaoCloudStackActionSensor(DaoCloudSensor):
 
     :param stack_id: the stack's id (templated).
     :param action_id: the action's id, as its POST returned it (templated).
-    :return: the finished action as JSON-safe data, with ``stack_id`` in place of ``app_id``.
+    :return: the finished action as JSON-safe data, with its ``stack_id``.
     :raises DaoCloudActionFailedError: DaoCloud says FAILED; the error has its message.
     """
 

@@ -4,8 +4,8 @@ However many waits there are, their looks go through one queue in front of at mo
 at the pace that the token's hourly limit allows:
 
 - build flows and apps: one call of the list serves every wait (a lone one asks for its own thing).
-  What the list shows to have ended is asked for itself before its waits end: its own call is the
-  one that every other mode goes by;
+  A flow of which the list leaves something out, and every app, is asked for itself before its waits
+  end: its own call is the one that they go by in every other mode;
 - actions have no list, so each is asked for. With many, the list of apps *hints*: an app whose
   entry changed gets its actions asked at once, the others are asked seldom. A hint only speeds
   things up. Nothing promises that an entry changes when an action ends: a few *scouts* are always
@@ -41,6 +41,7 @@ from airflow_provider_daocloud.waits import (
     AppWait,
     BuildFlowWait,
     Cadence,
+    Look,
     Outcome,
     Tracker,
     is_fatal,
@@ -129,10 +130,10 @@ class Waiter(Job):
             self.news.set()
         return self.check_time(now)
 
-    def would_end(self, seen: Any) -> bool:
-        """Whether the wait would end with what a look showed. It is not taken."""
-        memory = dict(self.tracker.memory)
-        return self.tracker.wait.judge(seen, memory).verdict != "ongoing"
+    def would_end(self, seen: Any) -> Look | None:
+        """Return how the wait would end with what a look showed, if it would. It is not taken."""
+        look = self.tracker.wait.judge(seen, dict(self.tracker.memory))
+        return None if look.verdict == "ongoing" else look
 
     def miss(self, error: DaoCloudError, now: float) -> None:
         """Take a look that failed."""
@@ -205,9 +206,17 @@ class Poller:
         self._singles = _Singles(self)
         self._groups: dict[str, _Group] = {
             BuildFlowWait.kind: _Listed(
-                self, protocol.list_build_flows(), BuildFlow.parse, lambda wait: wait.build_flow_id
+                self,
+                protocol.list_build_flows(),
+                BuildFlow.parse,
+                lambda wait: wait.build_flow_id,
+                ends_waits=True,
             ),
-            AppWait.kind: _Listed(self, protocol.list_apps(), App.parse, lambda wait: wait.app_id),
+            # Nothing promises that the list follows an app at once, and a state of before an action
+            # must not be taken for one of after it.
+            AppWait.kind: _Listed(
+                self, protocol.list_apps(), App.parse, lambda wait: wait.app_id, ends_waits=False
+            ),
             ActionWait.kind: _Actions(self),
         }
         self.calls: Counter[str] = Counter()
@@ -357,6 +366,7 @@ class _Listed(Job):
     :param lists: the call of the list.
     :param parse: makes a thing of the list's item.
     :param id_of: returns the id of what a wait is for.
+    :param ends_waits: whether a wait may end by what the list shows, if that leaves nothing out.
     """
 
     def __init__(
@@ -365,11 +375,14 @@ class _Listed(Job):
         lists: protocol.Call[tuple[Any, ...]],
         parse: Callable[[Mapping[str, Any]], Any],
         id_of: Callable[[Any], str],
+        *,
+        ends_waits: bool,
     ) -> None:
         self._poller = poller
         self._list = protocol.unparsed(lists)
         self._parse = parse
         self._id_of = id_of
+        self._ends_waits = ends_waits
         self._things: dict[str, _Thing] = {}
         self._looked_at = float("-inf")
         self._due = float("inf")
@@ -432,8 +445,7 @@ class _Listed(Job):
             same = item is not None and item == thing.item
             # Only what changed is parsed: this is done for all things at every look.
             seen = None if item is None or same else self._parse(item)
-            ends = seen is not None and any(waiter.would_end(seen) for waiter in thing.open())
-            if item is None or ends or self._is_last_look(thing, now):
+            if item is None or self._is_for_itself(thing, seen, now):
                 # Its own call says whether it is unknown, or only not in the list; and how it is.
                 thing.ask(now)
                 continue
@@ -444,13 +456,18 @@ class _Listed(Job):
                 else:
                     waiter.take(seen, now)
 
-    def _is_last_look(self, thing: _Thing, now: float) -> bool:
-        """Whether the time of a wait for it is up, and there are calls left for a look at it alone.
+    def _is_for_itself(self, thing: _Thing, seen: Any, now: float) -> bool:
+        """Whether a wait is about to end, and the list is not enough for it.
 
-        Nothing promises that the list is up to date.
+        :param seen: what the list shows, if that is new.
         """
+        if seen is not None:
+            looks = [look for waiter in thing.open() if (look := waiter.would_end(seen))]
+            if any(not self._ends_waits or None in look.result.values() for look in looks):
+                return True
+        # The last look at a deadline, unless it takes what others need.
         is_up = any(now >= waiter.deadline for waiter in thing.open())
-        return is_up and self._poller.budget.wait(timely=True) <= 0
+        return is_up and not self._ends_waits and self._poller.budget.wait(timely=True) <= 0
 
     def schedule(self) -> None:
         """Plan the next look at the list."""

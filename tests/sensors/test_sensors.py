@@ -301,7 +301,8 @@ def test_a_release_that_renders_to_nothing_is_not_any_release(sandbox: Sandbox, 
         task = app_sensor(release_name="{{ params.release }}", **SENSOR_MODES[mode])
         task.release_name = None
         if task.start_from_trigger:
-            task.start_trigger_args.trigger_kwargs["release_name"] = None
+            start: Any = task.start_trigger_args
+            start.trigger_kwargs["release_name"] = None
         return task
 
     ending = Run(make).to_the_end()

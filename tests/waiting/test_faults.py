@@ -22,7 +22,10 @@ import pytest
 from airflow_provider_daocloud.operators.daocloud import DaoCloudAppActionOperator
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Fault, Sandbox
 from airflow_provider_daocloud.sensors.daocloud import DaoCloudActionSensor
-from airflow_provider_daocloud.triggers.daocloud import DaoCloudBuildFlowTrigger
+from airflow_provider_daocloud.triggers.daocloud import (
+    DaoCloudAppTrigger,
+    DaoCloudBuildFlowTrigger,
+)
 from tests.waiting.modes import (
     OPERATOR_MODES,
     SENSOR_MODES,
@@ -150,7 +153,16 @@ MODES: dict[str, dict[str, Any]] = {
     if (kind, mode) != ("operator", "ended from the trigger")  # the trigger is the sensors'
 }
 # What one look serves, one fault hits.
-MODES["five build flows, deferred"] = {"task": DaoCloudBuildFlowTrigger}
+SHARED = {
+    "five build flows, deferred": DaoCloudBuildFlowTrigger,
+    "five apps, deferred": DaoCloudAppTrigger,
+}
+MODES |= {name: {"task": trigger} for name, trigger in SHARED.items()}
+# The calls that look at what is waited for.
+LOOKS = {
+    DaoCloudBuildFlowTrigger: ("get_build_flow", "list_build_flows"),
+    DaoCloudAppTrigger: ("get_app", "list_apps"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -180,21 +192,28 @@ def ending(modes: Modes, mode: str, name: str, **arguments: Any) -> str:
         turn = (list(FAULTS).index(name) + list(modes.sandboxes.values()).index(sandbox)) % 2
         how_it_ends = ("SUCCESS", "FAILED")[turn]
         struck: list[Callable[[], int]] = []
+        looks = 0
         guard = threading.Lock()
+        how = how | arguments
+        task = how.pop("task")
 
         def served(call: Any) -> None:
-            if call.call not in ("get_action", "get_build_flow", "list_build_flows"):
+            nonlocal looks
+            if call.call not in LOOKS.get(task, ("get_action",)):
                 return
             if call.params.get("app_id") not in (None, *sandbox.world.apps):
                 return  # a late one, of the wait before
             with guard:
+                looks += 1
                 if not struck:
                     struck.append(begin(sandbox))
+                if looks == 4 and task is DaoCloudAppTrigger:
+                    # An app's own looks do not count for its action's `polls`.
+                    for action_id in sandbox.world.actions:
+                        sandbox.world.finish_action(action_id, how_it_ends)
 
         sandbox.service.on_served = served
-        how = how | arguments
-        task = how.pop("task")
-        wait = several if task is DaoCloudBuildFlowTrigger else alone
+        wait = several if task in SHARED.values() else alone
         words = wait(sandbox, task, how, how_it_ends)
         met = struck[0]() if struck else 0
         if words == "could not find out":  # it was met, or it would not say so
@@ -229,33 +248,54 @@ def alone(sandbox: Sandbox, task: Any, how: dict[str, Any], how_it_ends: str) ->
 
 
 def several(sandbox: Sandbox, trigger: Any, how: dict[str, Any], how_it_ends: str) -> str:
-    """Run the triggers of five build flows in one event loop, and tell how they ended."""
-    status = {"SUCCESS": "Success", "FAILED": "Failure"}[how_it_ends]
-    flows = [sandbox.world.add_build_flow(f"flow-{n}", status="Failure") for n in range(5)]
-    for flow in flows:
-        sandbox.world.start_build(flow.id, BuildPlan(polls=5, outcome=status))
+    """Run the triggers of five things in one event loop, and tell how they ended."""
+    things = {DaoCloudBuildFlowTrigger: five_flows, DaoCloudAppTrigger: five_apps}[trigger]
+    field, word, waits = things(sandbox, how_it_ends)
     path = f"{trigger.__module__}.{trigger.__qualname__}"
     how = {"poll_interval": 0.05, "timeout": 60.0, "max_outage": 30.0} | how
 
     async def events() -> list[Any]:
         return await asyncio.gather(
-            *(first_event(path, how | {"build_flow_id": flow.id}, alone=False) for flow in flows)
+            *(first_event(path, how | wait, alone=False) for wait in waits.values())
         )
 
     found = set()
-    for flow, event in zip(flows, asyncio.run(events()), strict=True):
+    for thing_id, event in zip(waits, asyncio.run(events()), strict=True):
         payload = event.payload
         result = payload["result"] or {}
-        if (payload["outcome"], result.get("status")) == (
+        if (payload["outcome"], result.get(field)) == (
             "succeeded" if how_it_ends == "SUCCESS" else "failed",
-            status,
+            word,
         ):
-            found.add("ends right" if result["id"] == flow.id else f"a wrong result: {result}")
-        elif payload["outcome"] == "unknown" and flow.id in payload["message"]:
+            found.add("ends right" if result["id"] == thing_id else f"a wrong result: {result}")
+        elif payload["outcome"] == "unknown" and thing_id in payload["message"]:
             found.add("could not find out")
         else:
             found.add(f"{payload['outcome']}: {payload['message']}")
     return ", ".join(sorted(found))
+
+
+Things = tuple[str, str, dict[str, dict[str, Any]]]
+
+
+def five_flows(sandbox: Sandbox, how_it_ends: str) -> Things:
+    """Return how build flows will show their end, and the waits for them by their ids."""
+    status = {"SUCCESS": "Success", "FAILED": "Failure"}[how_it_ends]
+    flows = [sandbox.world.add_build_flow(f"flow-{n}", status="Failure") for n in range(5)]
+    for flow in flows:
+        sandbox.world.start_build(flow.id, BuildPlan(polls=5, outcome=status))
+    return "status", status, {flow.id: {"build_flow_id": flow.id} for flow in flows}
+
+
+def five_apps(sandbox: Sandbox, how_it_ends: str) -> Things:
+    """Return how apps that are being restarted will show it, and the waits for them."""
+    state = {"SUCCESS": "RUNNING", "FAILED": "NOT_RUNNING"}[how_it_ends]
+    apps = [sandbox.world.add_app(f"app-{n}") for n in range(5)]
+    for app in apps:
+        sandbox.world.plan(ActionPlan(by_hand=True))
+        sandbox.world.operate(app.id, "restart")
+    waits = {app.id: {"app_id": app.id, "fail_states": ["NOT_RUNNING"]} for app in apps}
+    return "state", state, waits
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -24,7 +24,9 @@ from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
     DaoCloudAppSensor,
     DaoCloudBuildFlowSensor,
+    DaoCloudBuildSensor,
     DaoCloudSensor,
+    DaoCloudStackActionSensor,
 )
 from tests.waiting.modes import (
     ENDS_FROM_TRIGGER,
@@ -571,7 +573,221 @@ APP_SENSOR: list[Scenario] = [
     release_is_none,
 ]
 
-SENSOR: list[Scenario] = ACTION_SENSOR + FLOW_SENSOR + APP_SENSOR
+
+# --- one build ------------------------------------------------------------------------------------
+
+
+def build_of(sandbox: Sandbox, plan: BuildPlan) -> tuple[Any, dict[str, str]]:
+    """Start a build of a new flow; return it, and what a sensor needs to know of it."""
+    build = sandbox.world.start_build(web_flow(sandbox, status="Failure").id, plan)
+    return build, {"build_flow_id": build.build_flow_id, "build_id": str(build.id)}
+
+
+def build_sensor(ids: Mapping[str, object], **expected: Any) -> Expected:
+    return Expected(DaoCloudBuildSensor, dict(ids), **expected)
+
+
+def build_result(build: Any, ids: dict[str, str]) -> dict[str, Any]:
+    return ids | {
+        "status": "Success",
+        "tag": build.tag,
+        "ref": build.ref,
+        "sha": build.sha,
+        "author": build.author,
+        "ref_is_tag": False,
+        "ref_is_branch": True,
+        "created_at": "a date",
+    }
+
+
+def this_build_succeeds(sandbox: Sandbox) -> Expected:
+    build, ids = build_of(sandbox, BuildPlan(polls=3))
+    return build_sensor(ids, result=build_result(build, ids))
+
+
+def this_build_has_succeeded(sandbox: Sandbox) -> Expected:
+    build, ids = build_of(sandbox, BuildPlan(by_hand=True))
+    sandbox.world.finish_build(build.build_flow_id)
+    return build_sensor(ids, result=build_result(build, ids))
+
+
+def this_build_is_named_by_its_number(sandbox: Sandbox) -> Expected:
+    build, ids = build_of(sandbox, BuildPlan(polls=2))
+    return build_sensor(ids | {"build_id": build.id}, result=build_result(build, ids))
+
+
+def this_build_succeeds_and_the_next_one_fails(sandbox: Sandbox) -> Expected:
+    """The flow says Failure all the time, and then again: that was other builds."""
+    build, ids = build_of(sandbox, BuildPlan(polls=3))
+    sandbox.world.start_build(build.build_flow_id, BuildPlan(by_hand=True))
+    sandbox.world.finish_build(build.build_flow_id, "Failure")
+    return build_sensor(ids, result=build_result(build, ids))
+
+
+def this_build_ends_as(status: str) -> Scenario:
+    def scenario(sandbox: Sandbox) -> Expected:
+        build, ids = build_of(sandbox, BuildPlan(polls=2, outcome=status))
+        return build_sensor(
+            ids,
+            kind="DaoCloudBuildFailedError",
+            message=f"build {build.id} of build flow {build.build_flow_id}: the build is {status}.",
+        )
+
+    scenario.__name__ = f"this_build_ends_as_{status.lower()}"
+    return scenario
+
+
+def this_build_can_be_read_late(sandbox: Sandbox) -> Expected:
+    sandbox.set_options(action_lag=0.2)
+    build, ids = build_of(sandbox, BuildPlan(polls=1))
+    return build_sensor(ids, result=build_result(build, ids))
+
+
+def no_such_build(sandbox: Sandbox, path: str) -> str:
+    return (
+        f"GET {path}: there is no such thing for this token (HTTP 404). Or this installation is "
+        "older than the calls for builds: there, DaoCloudBuildFlowSensor with not_package_id waits "
+        f"for a new build.{said(sandbox, path)}"
+    )
+
+
+def this_build_is_unknown(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    return build_sensor(
+        {"build_flow_id": flow.id, "build_id": "99"},
+        kind="AirflowFailException",
+        message=no_such_build(sandbox, f"/build-flows/{flow.id}/builds/99"),
+    )
+
+
+def no_build_can_be_read(sandbox: Sandbox) -> Expected:
+    """An older installation: the build runs, and there is no call for it."""
+    sandbox.set_options(later_calls=False)
+    build, ids = build_of(sandbox, BuildPlan(polls=2))
+    return build_sensor(
+        ids,
+        kind="AirflowFailException",
+        message=no_such_build(sandbox, f"/build-flows/{build.build_flow_id}/builds/{build.id}"),
+    )
+
+
+def this_build_takes_too_long(sandbox: Sandbox) -> Expected:
+    build, ids = build_of(sandbox, BuildPlan(by_hand=True))
+    return build_sensor(
+        ids | {"timeout": 0.3},
+        kind="AirflowSensorTimeout",
+        message=f"build {build.id} of build flow {build.build_flow_id}: time is up after 0.3 s, "
+        "and it is Pending.",
+    )
+
+
+def build_id_is_none(sandbox: Sandbox) -> Expected:
+    return build_sensor(
+        {"build_flow_id": "x", "build_id": "None"},
+        kind="AirflowFailException",
+        message="build_id: a template rendered to None. "
+        "Does the task that it pulls from return a value?",
+    )
+
+
+BUILD_SENSOR: list[Scenario] = [
+    this_build_succeeds,
+    this_build_has_succeeded,
+    this_build_is_named_by_its_number,
+    this_build_succeeds_and_the_next_one_fails,
+    *(this_build_ends_as(status) for status in ("Failure", "Cancelled")),
+    this_build_can_be_read_late,
+    this_build_is_unknown,
+    no_build_can_be_read,
+    this_build_takes_too_long,
+    build_id_is_none,
+]
+
+
+# --- an action on a stack -------------------------------------------------------------------------
+
+
+def stack_action_of(sandbox: Sandbox, plan: ActionPlan) -> dict[str, str]:
+    """Start an action on a new stack, and return what a sensor needs to know of it."""
+    stack = sandbox.world.add_stack("front")
+    sandbox.world.plan(plan)
+    action = sandbox.world.operate_stack(stack.id, "restart")
+    return {"stack_id": stack.id, "action_id": action.id}
+
+
+def stack_sensor(ids: Mapping[str, object], **expected: Any) -> Expected:
+    return Expected(DaoCloudStackActionSensor, dict(ids), **expected)
+
+
+STACK_RESULT = ACTION_RESULT | {"action_name": "restart_stack", "app_id": None}
+
+
+def stack_action_succeeds(sandbox: Sandbox) -> Expected:
+    ids = stack_action_of(sandbox, ActionPlan(polls=3))
+    return stack_sensor(ids, result=ids | STACK_RESULT)
+
+
+def stack_action_fails(sandbox: Sandbox) -> Expected:
+    ids = stack_action_of(sandbox, ActionPlan(polls=2, state="FAILED", message="out of memory"))
+    return stack_sensor(
+        ids,
+        kind="DaoCloudActionFailedError",
+        message=f"action {ids['action_id']} of stack {ids['stack_id']}: FAILED; "
+        "DaoCloud says: out of memory",
+    )
+
+
+def stack_action_can_be_read_late(sandbox: Sandbox) -> Expected:
+    sandbox.set_options(action_lag=0.2)
+    ids = stack_action_of(sandbox, ActionPlan(polls=1))
+    return stack_sensor(ids, result=ids | STACK_RESULT)
+
+
+def stack_action_is_unknown(sandbox: Sandbox) -> Expected:
+    stack = sandbox.world.add_stack("front")
+    path = f"/stacks/{stack.id}/actions/nothing"
+    return stack_sensor(
+        {"stack_id": stack.id, "action_id": "nothing"},
+        kind="AirflowFailException",
+        message=f"GET {path}: there is no such thing for this token (HTTP 404)."
+        + said(sandbox, path),
+    )
+
+
+def stack_action_takes_too_long(sandbox: Sandbox) -> Expected:
+    ids = stack_action_of(sandbox, ActionPlan(by_hand=True))
+    return stack_sensor(
+        ids | {"timeout": 0.3},
+        kind="AirflowSensorTimeout",
+        message=f"action {ids['action_id']} of stack {ids['stack_id']}: time is up after 0.3 s, "
+        "and it is in_process.",
+    )
+
+
+def stack_id_is_empty(sandbox: Sandbox) -> Expected:
+    return stack_sensor(
+        {"stack_id": "", "action_id": "x"},
+        kind="AirflowFailException",
+        message=EMPTY.replace("app_id", "stack_id"),
+    )
+
+
+STACK_SENSOR: list[Scenario] = [
+    stack_action_succeeds,
+    stack_action_fails,
+    stack_action_can_be_read_late,
+    stack_action_is_unknown,
+    stack_action_takes_too_long,
+    stack_id_is_empty,
+]
+
+SENSOR: list[Scenario] = [
+    *ACTION_SENSOR,
+    *FLOW_SENSOR,
+    *APP_SENSOR,
+    *BUILD_SENSOR,
+    *STACK_SENSOR,
+]
 
 
 # --- an operator that acts and waits --------------------------------------------------------------
@@ -799,7 +1015,8 @@ def named(xcoms: dict[str, Any], action_ids: list[str]) -> dict[str, Any]:
             return "a date"
         if key == "package_id" and value != "old":
             return "a new package"
-        return "a number" if isinstance(value, (int, float)) else value
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return "a number" if number else value
 
     return {
         key: {k: name(k, v) for k, v in value.items()}
@@ -840,6 +1057,8 @@ SOFT = [
     app_id_is_empty,
     build_ends_as("Cancelled"),
     build_has_succeeded,
+    app_keeps_its_release,
+    this_build_ends_as("Error"),
 ]
 
 

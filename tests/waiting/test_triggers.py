@@ -23,6 +23,8 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
     DaoCloudAppTrigger,
     DaoCloudBuildFlowTrigger,
+    DaoCloudBuildTrigger,
+    DaoCloudStackActionTrigger,
 )
 from tests.waiting.modes import AIRFLOW, WHO, Lines, log_of, trigger_of
 
@@ -51,8 +53,25 @@ def app(sandbox: Sandbox, plan: ActionPlan | None = None, **more: Any) -> Any:
     made = sandbox.world.add_app("web", state="STOPPED")
     sandbox.world.plan(plan or ActionPlan(seconds=0.2))
     sandbox.world.operate(made.id, "start")
-    more = {"poll_interval": 0.05, "timeout": 30.0, "fail_states": ["STOPPED"]} | more
-    return DaoCloudAppTrigger(app_id=made.id, **more)
+    more = {"poll_interval": 0.05, "timeout": 30.0} | more
+    return DaoCloudAppTrigger(app_id=made.id, fail_states=["STOPPED"], **more)
+
+
+def build(sandbox: Sandbox, plan: BuildPlan | None = None, **more: Any) -> Any:
+    """Return a trigger that waits for one build of a new flow."""
+    made = sandbox.world.add_build_flow("web", status="Failure")
+    started = sandbox.world.start_build(made.id, plan or BuildPlan(polls=2))
+    more = {"poll_interval": 0.05, "timeout": 30.0} | more
+    return DaoCloudBuildTrigger(build_flow_id=made.id, build_id=str(started.id), **more)
+
+
+def stack(sandbox: Sandbox, plan: ActionPlan | None = None, **more: Any) -> Any:
+    """Return a trigger that waits for a new action on a new stack."""
+    made = sandbox.world.add_stack("front")
+    sandbox.world.plan(plan or ActionPlan(polls=2))
+    started = sandbox.world.operate_stack(made.id, "restart")
+    more = {"poll_interval": 0.05, "timeout": 30.0} | more
+    return DaoCloudStackActionTrigger(stack_id=made.id, action_id=started.id, **more)
 
 
 # What makes each of them go on for ever, fail, and succeed after some time.
@@ -69,6 +88,8 @@ PLANS: dict[Any, tuple[Any, Any, Any]] = {
     ),
     flow: (BuildPlan(by_hand=True), BuildPlan(outcome="Error"), BuildPlan(polls=12)),
 }
+PLANS |= {stack: PLANS[action], build: PLANS[flow]}
+MAKERS = list(PLANS)
 
 
 async def outcome(trigger: Any) -> dict[str, Any]:
@@ -126,10 +147,29 @@ def test_waits_of_two_connections_with_the_same_account_share_a_poller(
         return count, len(found._pollers)
 
     assert asyncio.run(pollers()) == (1, 0)
-    # One call of the list serves them all: far fewer than one for each wait and look. What it shows
-    # to have ended is asked for itself.
-    assert sandbox.counts["get_build_flow"] == 3
+    # One call of the list serves them all: far fewer than one for each wait and look.
+    assert sandbox.counts["get_build_flow"] == 0
     assert 1 <= sandbox.counts["list_build_flows"] <= 5
+
+
+def test_waits_of_all_kinds_share_a_poller(sandbox: Sandbox) -> None:
+    """One token, one poller, at most two connections, whatever is waited for."""
+    triggers = [make(sandbox, PLANS[make][2]) for make in MAKERS for _ in range(3)]
+
+    async def pollers() -> int:
+        tasks = [asyncio.create_task(outcome(trigger)) for trigger in triggers]
+        found = accounts()
+        await until(lambda: sum(map(len, found._pollers.values())) == len(triggers))
+        count = len(found._pollers)
+        ended = await asyncio.gather(*tasks)
+        assert [event["outcome"] for event in ended] == ["succeeded"] * len(triggers)
+        return count
+
+    assert asyncio.run(pollers()) == 1
+    assert sandbox.connections <= 2
+    # What has a list is read in it; what has none is asked for.
+    assert (sandbox.counts["get_build_flow"], sandbox.counts["get_app"]) == (0, 3)
+    assert min(sandbox.counts[call] for call in ("get_action", "get_build", "get_stack_action")) > 6
 
 
 def test_waits_of_two_accounts_do_not_share(
@@ -165,7 +205,7 @@ def test_the_last_wait_leaves_no_task_and_no_connection_behind(sandbox: Sandbox)
     assert sandbox.connections <= 2
 
 
-@pytest.mark.parametrize("make", [action, app, flow])
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_wait_that_is_cancelled_fails_or_times_out_does_not_disturb_others(
     sandbox: Sandbox, make: Callable[..., Any]
 ) -> None:
@@ -342,7 +382,7 @@ async def after_a_look(sandbox: Sandbox, triggers: list[Any], step: Callable[[],
     return await asyncio.gather(*tasks)
 
 
-@pytest.mark.parametrize("make", [action, app, flow])
+@pytest.mark.parametrize("make", MAKERS)
 def test_after_a_401_the_connection_is_resolved_once_more(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
 ) -> None:
@@ -363,7 +403,7 @@ def test_after_a_401_the_connection_is_resolved_once_more(
     assert resolved == ["daocloud_default"] * 2
 
 
-@pytest.mark.parametrize("make", [action, app, flow])
+@pytest.mark.parametrize("make", MAKERS)
 def test_after_a_401_with_the_same_token_it_fails_at_once(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
 ) -> None:
@@ -477,7 +517,7 @@ def test_an_edited_connection_is_noticed(sandbox: Sandbox, monkeypatch: pytest.M
     assert asyncio.run(run()) == "succeeded"
 
 
-@pytest.mark.parametrize("make", [action, app, flow])
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize(
     "extra",
     [{"ca_bundle": "/nowhere.pem"}, {"proxies": "socks9://x:1"}, {"unknown": 1}],
@@ -568,7 +608,7 @@ def test_a_trigger_that_is_killed_says_what_goes_on(sandbox: Sandbox) -> None:
 # --- arguments ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [action, app, flow])
+@pytest.mark.parametrize("make", MAKERS)
 def test_arguments_survive_storage_and_have_no_secret(
     sandbox: Sandbox, make: Callable[..., Any]
 ) -> None:
@@ -579,7 +619,7 @@ def test_arguments_survive_storage_and_have_no_secret(
     assert sandbox.token not in repr((path, kwargs, trigger))
 
 
-@pytest.mark.parametrize("make", [action, app, flow])
+@pytest.mark.parametrize("make", MAKERS)
 def test_arguments_of_a_later_version_are_ignored_and_missing_ones_have_defaults(
     sandbox: Sandbox, make: Callable[..., Any]
 ) -> None:
@@ -601,7 +641,11 @@ def test_what_is_carried_comes_back_with_the_event(sandbox: Sandbox, how: str) -
     """However the wait ends, and through storage as JSON."""
     by_hand, fails, succeeds = PLANS[app]
     plan = {"succeeded": succeeds, "failed": fails}.get(how, by_hand)
-    more = {"timeout": {"timeout": 0.2}, "fatal": {"target_states": ["x"]}}.get(how, {})
+    arguments: dict[str, dict[str, Any]] = {
+        "timeout": {"timeout": 0.2},
+        "fatal": {"target_states": ["x"]},
+    }
+    more = arguments.get(how, {})
     path, kwargs = app(sandbox, plan, carry=CARRIED, **more).serialize()
     ended = asyncio.run(outcome(trigger_of(path, json.loads(json.dumps(kwargs)))))
     assert (ended["outcome"], json.loads(json.dumps(ended))["carry"]) == (how, CARRIED)
