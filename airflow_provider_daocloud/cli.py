@@ -21,7 +21,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
     Run = Callable[[argparse.Namespace, DaoCloudHook], Rows]
 
+T = TypeVar("T")
+
 # For how long one call may be retried, in seconds: a person is waiting.
 PATIENCE = 15.0
 
 DONE, SAYS_NO, UNUSABLE, UNKNOWN, TIME_IS_UP, STOPPED = 0, 1, 2, 3, 4, 130
 
-SUMMARY = "Look at DaoCloud, and operate apps"
+SUMMARY = "Look at DaoCloud, build, and operate apps and stacks"
 
 
 class _EndedError(Exception):
@@ -87,6 +89,12 @@ def build_flows(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: 
     return [_only(flow.as_dict(), columns) for flow in hook.list_build_flows()]
 
 
+def stacks(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: ARG001
+    """List the stacks: ``GET /v1/stacks``."""
+    columns = ("id", "name", "last_operated_at", "created_at")
+    return [_only(stack.as_dict(), columns) for stack in hook.list_stacks()]
+
+
 def app(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Show one app: ``GET /v1/apps/{id}``."""
     found = hook.get_app(args.app_id)
@@ -96,6 +104,11 @@ def app(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
         shown["expose_ports"] = list(found.config.expose_ports)
         shown["command"] = found.config.command
     return [shown]
+
+
+def stack(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Show one stack: ``GET /v1/stacks/{id}``."""
+    return [hook.get_stack(args.stack_id).as_dict()]
 
 
 def action(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
@@ -125,21 +138,53 @@ def restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     return _act(args, hook, lambda: hook.restart_app(args.app_id))
 
 
+def build(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Start a build of a branch: ``POST /v1/build-flows/{id}/builds``."""
+    flow = args.build_flow_id
+    started = _post(lambda: hook.start_build(flow, args.branch), "build-flows")
+    return [{"build_flow_id": flow, **started.as_dict()}]
+
+
+def stack_start(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Start a stack: ``POST /v1/stacks/{id}/actions/start``."""
+    return _act_on_stack(args, hook.start_stack)
+
+
+def stack_stop(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Stop a stack: ``POST /v1/stacks/{id}/actions/stop``."""
+    return _act_on_stack(args, hook.stop_stack)
+
+
+def stack_restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Restart a stack: ``POST /v1/stacks/{id}/actions/restart``."""
+    return _act_on_stack(args, hook.restart_stack)
+
+
+def _act_on_stack(args: argparse.Namespace, post: Callable[[str], str]) -> Rows:
+    stack_id = args.stack_id
+    action_id = _post(lambda: post(stack_id), f"stack {stack_id}")
+    return [{"stack_id": stack_id, "action_id": action_id}]
+
+
 def _act(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[], str]) -> Rows:
     if args.wait:
         _check_times(args)
-    try:
-        action_id = post()
-    except KeyboardInterrupt:
-        raise _EndedError(
-            f"Stopped while it was being sent: it may or may not have been taken. "
-            f"See what `app {args.app_id}` shows before you send it again.",
-            STOPPED,
-        ) from None
+    action_id = _post(post, f"app {args.app_id}")
     if args.wait:
         _tell(f"DaoCloud has accepted it: action {action_id} of app {args.app_id}.")
         return _wait(args, hook, action_id)
     return [{"app_id": args.app_id, "action_id": action_id}]
+
+
+def _post(post: Callable[[], T], look_at: str) -> T:
+    try:
+        return post()
+    except KeyboardInterrupt:
+        raise _EndedError(
+            f"Stopped while it was being sent: it may or may not have been taken. "
+            f"See what `{look_at}` shows before you send it again.",
+            STOPPED,
+        ) from None
 
 
 def _wait(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
@@ -227,7 +272,7 @@ def _run(run: Run, args: argparse.Namespace) -> int:
             _print([e.observed], args.output, single=True)
         _tell(str(e))
         return code
-    _print(rows, args.output, single=run not in (apps, build_flows))
+    _print(rows, args.output, single=run not in (apps, build_flows, stacks))
     return DONE
 
 
@@ -307,6 +352,7 @@ def get_daocloud_cli_commands() -> list[Any]:
         help="Id of the Connection of type daocloud (default: daocloud_default)",
     )
     app_id = Arg(("app_id",), metavar="APP_ID", help="Id of the app, as `apps` lists it")
+    stack_id = Arg(("stack_id",), metavar="STACK_ID", help="Id of the stack, as `stacks` lists it")
     waiting = (
         Arg(("-w", "--wait"), action="store_true", help="Wait until it has succeeded"),
         Arg(
@@ -339,6 +385,12 @@ def get_daocloud_cli_commands() -> list[Any]:
     release = Arg(
         ("release_name",), metavar="RELEASE", help="Release (image tag); the current one is allowed"
     )
+    flow_id = Arg(
+        ("build_flow_id",),
+        metavar="FLOW_ID",
+        help="Id of the build flow, as `build-flows` lists it",
+    )
+    branch = Arg(("branch",), metavar="BRANCH", help="Branch to build")
     action_id = Arg(("action_id",), metavar="ACTION_ID", help="Id of the action")
     commands = (
         command("check", "Say whether the connection works", check),
@@ -350,6 +402,12 @@ def get_daocloud_cli_commands() -> list[Any]:
         command("start", "Start an app", start, app_id, *waiting),
         command("stop", "Stop an app", stop, app_id, *waiting),
         command("restart", "Restart an app", restart, app_id, *waiting),
+        command("build", "Start a build of a branch", build, flow_id, branch),
+        command("stacks", "List the stacks", stacks),
+        command("stack", "Show one stack", stack, stack_id),
+        command("stack-start", "Start a stack", stack_start, stack_id),
+        command("stack-stop", "Stop a stack", stack_stop, stack_id),
+        command("stack-restart", "Restart a stack", stack_restart, stack_id),
     )
     description = (
         f"{SUMMARY}. Exit codes: 0 done; 1 DaoCloud says no; 2 unusable input; "
