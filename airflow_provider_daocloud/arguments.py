@@ -19,6 +19,8 @@ FIRST_INTERVAL = 1.0
 INTERVAL_SHARE = 0.2
 # For how long an app is watched before a POST without an answer is taken never to have arrived.
 DEFAULT_SETTLE = 30.0
+# For how long an app may take to show what a successful action has led to.
+DEFAULT_VERIFY_TIMEOUT = 300.0
 
 AppAction = Literal["start", "stop", "restart"]
 APP_ACTIONS = ("start", "stop", "restart")
@@ -56,3 +58,15 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
         least = "0 or more" if zero else "more than 0"
         raise InputError(name, f"must be {least} seconds, not {value!r}.")
     return cast("float", seconds)
+
+
+def check_count(name: str, value: object) -> int:
+    """Return a whole number of times, one or more.
+
+    :param name: the argument's name, for the error.
+    :param value: the number.
+    :raises InputError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(name, f"must be a whole number, 1 or more, not {value!r}.")
+    return value

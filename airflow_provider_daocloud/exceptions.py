@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
+    AppStateError,
     BuildFailedError,
     CouldNotFindOutError,
     DaoCloudError,
@@ -45,13 +46,25 @@ class DaoCloudBuildFailedError(BuildFailedError, AirflowException):
     """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
 
 
+class DaoCloudAppStateError(AppStateError, AirflowException):
+    """The app rests in a state that it was not to be in; the text has both."""
+
+
 class DaoCloudWaitTimeoutError(WaitTimeoutError, AirflowException):
     """Waited as long as was asked, and it still goes on."""
+
+
+class DaoCloudRolledBackError(AirflowFailException):
+    """A release failed, and what ran before was deployed again, or could not be. The text says it.
+
+    Airflow does not retry it: a retry would deploy the release that failed.
+    """
 
 
 _AIRFLOW_CLASS: dict[type[WaitError], type[WaitError]] = {
     ActionFailedError: DaoCloudActionFailedError,
     BuildFailedError: DaoCloudBuildFailedError,
+    AppStateError: DaoCloudAppStateError,
     WaitTimeoutError: DaoCloudWaitTimeoutError,
 }
 

@@ -23,7 +23,7 @@ from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 from airflow_provider_daocloud.api.errors import DaoCloudError, InputError
-from airflow_provider_daocloud.api.models import App, parse_date
+from airflow_provider_daocloud.api.models import parse_date
 from airflow_provider_daocloud.api.protocol import Call
 
 KEY = "daocloud_action"
@@ -45,8 +45,9 @@ class UnreadableEntryError(InputError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             "journal",
-            f"{problem} An earlier try may have acted, so nothing is sent. Look at the app; then "
-            f"delete the key {KEY!r} of this task in the task state store, and clear the task.",
+            f"{problem} An earlier try may have acted, so nothing is sent. Look at it in DaoCloud; "
+            f"then delete the key {KEY!r} of this task in the task state store, and clear the "
+            "task.",
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -79,22 +80,20 @@ class Wish:
 
 @dataclass(frozen=True)
 class Before:
-    """What the server showed of the app: before a POST, to compare with what it shows after.
+    """What the server showed of a thing: before a POST, to compare with what it shows after.
 
+    :param state: the state of an app, or the status of a build flow.
+    :param release_name: the release of an app.
+    :param last_operated_at: of an app or a stack.
     :param seen_at: when that was, in seconds since the epoch by the server's own clock.
+    :param package_id: the image of a build flow's last successful build.
     """
 
     state: str | None = None
     release_name: str | None = None
     last_operated_at: str | None = None
     seen_at: float | None = field(default=None, compare=False)
-
-    @classmethod
-    def of(cls, app: App, seen_at: float | None) -> Before:
-        """Take it from the app."""
-        operated = app.last_operated_at
-        date = operated.isoformat() if operated else None
-        return cls(app.state_text, app.release_name, date, seen_at)
+    package_id: str | None = None
 
     @property
     def would_move(self) -> bool:
@@ -114,16 +113,43 @@ class Before:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked: the call, of which app, and for a redeploy the release."""
+    """What was asked: the call, of which app, build flow or stack, and with what."""
 
     call: str
-    app_id: str
-    release_name: str | None = None
+    target_id: str
+    body: dict[str, str] | None = None
 
     @classmethod
-    def of(cls, call: Call[str], app_id: str) -> Asked:
+    def of(cls, call: Call[Any], target_id: str) -> Asked:
         """Take it from the call that posts it."""
-        return cls(call.name, app_id, (call.body or {}).get("release_name"))
+        return cls(call.name, target_id, dict(call.body) if call.body else None)
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far a wish is that can take more than one action.
+
+    :param attempt: which attempt the action is, from 1.
+    :param previous: the release that the app ran before the first of them.
+    :param failure: why the release failed, once it is being rolled back.
+    """
+
+    attempt: int = 1
+    previous: str | None = None
+    failure: str | None = None
+
+    @classmethod
+    def of_json(cls, data: Any) -> Course:
+        """Read a stored course.
+
+        :raises KeyError: a field is missing.
+        :raises TypeError: it is damaged.
+        """
+        course = cls(**_known(cls, data))
+        texts = (course.previous, course.failure)
+        if not isinstance(course.attempt, int) or not all(isinstance(t, str | None) for t in texts):
+            raise TypeError("damaged")
+        return course
 
 
 @dataclass(frozen=True)
@@ -132,14 +158,15 @@ class Entry:
 
     :param wish: the try that asked for it.
     :param asked: what was asked.
-    :param before: the app before it was asked.
+    :param before: the thing before it was asked.
     :param phase: how far it is.
     :param action_id: its id at DaoCloud, once known.
     :param result: how it ended, as the task returns it; only if it succeeded.
     :param left: why the last try gave up waiting, if it could still say so. It shows that the next
         try is a retry, and not the run of a task that was cleared while it ran.
-    :param changed: whether the app was seen to change since it was asked. Then it proves nothing
-        any more that the app is as it was before.
+    :param changed: whether the thing was seen to change since it was asked. Then it proves nothing
+        any more that it is as it was before.
+    :param course: how far the wish is, if it can take more than one action.
     """
 
     wish: Wish
@@ -150,6 +177,7 @@ class Entry:
     result: dict[str, Any] | None = None
     left: str | None = None
     changed: bool = False
+    course: Course = Course()
 
     def is_of(self, wish: Wish) -> bool | None:
         """Whether a try belongs to the same wish as the entry, so that it is a retry.
@@ -190,6 +218,7 @@ class Entry:
                 result=data["result"],
                 left=data["left"],
                 changed=data["changed"],
+                course=Course.of_json(data["course"]),
             )
         except (KeyError, TypeError):
             raise UnreadableEntryError("its entry is damaged.") from None
@@ -200,18 +229,17 @@ class Entry:
     def _is_whole(self) -> bool:
         """Whether every field is of the kind that was written."""
         wish, asked, before = self.wish, self.asked, self.before
-        texts = [asked.call, asked.app_id]
+        texts = [asked.call, asked.target_id]
         if self.phase == "accepted":
             texts.append(self.action_id or "")
-        shown = (before.state, before.release_name, before.last_operated_at)
+        shown = (before.state, before.release_name, before.last_operated_at, before.package_id)
         return (
             self.phase in PHASES
+            and isinstance(asked.body, dict | None)
             and all(isinstance(n, int) for n in (wish.max_tries, wish.try_number, wish.clears))
             and all(isinstance(text, str) and text for text in texts)
-            and all(
-                isinstance(text, str | None)
-                for text in (*shown, asked.release_name, self.action_id, self.left)
-            )
+            and all(isinstance(text, str | None) for text in (*shown, self.action_id, self.left))
+            and all(isinstance(text, str) for text in (asked.body or {}).values())
             and isinstance(before.seen_at, float | int | None)
             and isinstance(self.result, dict | None)
             and isinstance(self.changed, bool)
@@ -301,5 +329,5 @@ class Journal:
                 return
 
 
-def _known(kind: type[Wish | Asked | Before], data: dict[str, Any]) -> dict[str, Any]:
+def _known(kind: type[Wish | Asked | Before | Course], data: dict[str, Any]) -> dict[str, Any]:
     return {known.name: data[known.name] for known in fields(kind)}

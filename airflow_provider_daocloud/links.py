@@ -1,4 +1,4 @@
-"""Links from a task to its app or build flow in DaoCloud's dashboard.
+"""Links from a task to its app, build flow or stack in DaoCloud's dashboard.
 
 The task pushes the URL as an XCom when it begins, so that the link is there while the task runs,
 while it is deferred and when it has failed. Airflow reads it from there: 3.x by the XCom's key, and
@@ -48,7 +48,7 @@ class DashboardLink(BaseOperatorLink):
 
 
 class AppLink(DashboardLink):
-    """The app that a task acts on, or whose action it waits for."""
+    """The app that a task acts on or waits for."""
 
     name = "App in DaoCloud"
     path = "/apps/{id}"
@@ -63,6 +63,15 @@ class BuildFlowLink(DashboardLink):
     path = "/build-flows/{id}"
     field = "build_flow_id"
     xcom_key = "daocloud_build_flow_link"
+
+
+class StackLink(DashboardLink):
+    """The stack that a task acts on, or whose action it waits for."""
+
+    name = "Stack in DaoCloud"
+    path = "/stacks/{id}"
+    field = "stack_id"
+    xcom_key = "daocloud_stack_link"
 
 
 def push_links(task: Any, ti: Any, endpoint: Endpoint) -> None:

@@ -86,7 +86,9 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": name, "python-modules": [f"{package}.triggers.daocloud"]}
         ],
         # Airflow 2 knows no other link classes than these; later lines need no list.
-        "extra-links": [f"{package}.links.AppLink", f"{package}.links.BuildFlowLink"],
+        "extra-links": [
+            f"{package}.links.{link}" for link in ("AppLink", "BuildFlowLink", "StackLink")
+        ],
         "cli": [f"{package}.cli.get_daocloud_cli_commands"],
         "asset-uris": asset_uris,
         "dataset-uris": asset_uris,  # the same on Airflow 2

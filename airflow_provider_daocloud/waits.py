@@ -15,11 +15,12 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
+    AppStateError,
     AuthenticationError,
     BuildFailedError,
     CallError,
@@ -37,8 +38,12 @@ from airflow_provider_daocloud.api.models import (
     BUILD_FAILED,
     Action,
     ActionState,
+    App,
+    AppState,
+    Build,
     BuildFlow,
     BuildStatus,
+    State,
 )
 from airflow_provider_daocloud.arguments import (
     DEFAULT_MAX_OUTAGE,
@@ -46,10 +51,11 @@ from airflow_provider_daocloud.arguments import (
     INTERVAL_SHARE,
 )
 
-# Seconds in which a 404 for an action is taken for a read replica that lags behind its POST.
+# Seconds in which a 404 for what was just posted is taken for a read replica that lags behind.
 NOT_FOUND_GRACE = 10.0
 
 Memory = dict[str, Any]
+S = TypeVar("S", bound=State)
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class Wait(Protocol):
 
     kind: ClassVar[str]
     failure: ClassVar[type[WaitError]]
+    # Whether it was just posted, so that a read replica may lag behind and answer 404 at first.
+    lags: ClassVar[bool]
 
     def call(self) -> protocol.Call[Any]:
         """Return the call that shows the thing."""
@@ -98,6 +106,7 @@ class ActionWait:
 
     kind: ClassVar[str] = "action"
     failure: ClassVar[type[WaitError]] = ActionFailedError
+    lags: ClassVar[bool] = True
 
     def call(self) -> protocol.Call[Action]:
         """``GET /v1/apps/{app_id}/actions/{action_id}``."""
@@ -105,16 +114,112 @@ class ActionWait:
 
     def judge(self, seen: Action, memory: Memory) -> Look:  # noqa: ARG002 - nothing to remember
         """SUCCESS succeeds, FAILED fails with DaoCloud's message, everything else goes on."""
-        result = seen.as_dict() | {"action_id": self.action_id, "app_id": self.app_id}
-        if seen.state is ActionState.SUCCESS:
-            return Look("succeeded", seen.state_text, result)
-        if seen.state is ActionState.FAILED:
-            said = f"DaoCloud says: {seen.error_message}" if seen.error_message else "no message."
-            return Look("failed", seen.state_text, result, problem=f"FAILED; {said}")
-        return Look("ongoing", seen.state_text, result, note=_unknown(seen.state, seen.state_text))
+        return _judge_action(seen, {"action_id": self.action_id, "app_id": self.app_id})
 
     def __str__(self) -> str:
         return f"action {self.action_id} of app {self.app_id}"
+
+
+@dataclass(frozen=True)
+class StackActionWait:
+    """Wait until an action on a stack has succeeded.
+
+    :param stack_id: the stack.
+    :param action_id: the action, as its POST returned it.
+    """
+
+    stack_id: str
+    action_id: str
+
+    kind: ClassVar[str] = "stack_action"
+    failure: ClassVar[type[WaitError]] = ActionFailedError
+    lags: ClassVar[bool] = True
+
+    def call(self) -> protocol.Call[Action]:
+        """``GET /v1/stacks/{stack_id}/actions/{action_id}``."""
+        return protocol.get_stack_action(self.stack_id, self.action_id)
+
+    def judge(self, seen: Action, memory: Memory) -> Look:  # noqa: ARG002 - nothing to remember
+        """As the actions on apps: SUCCESS succeeds, FAILED fails, everything else goes on."""
+        return _judge_action(seen, {"action_id": self.action_id, "stack_id": self.stack_id})
+
+    def __str__(self) -> str:
+        return f"action {self.action_id} of stack {self.stack_id}"
+
+
+def _judge_action(seen: Action, asked: dict[str, Any]) -> Look:
+    shown = seen.as_dict()
+    del shown["app_id"]  # what it was asked on is known, and can be a stack
+    result = shown | asked
+    if seen.state is ActionState.SUCCESS:
+        return Look("succeeded", seen.state_text, result)
+    if seen.state is ActionState.FAILED:
+        said = f"DaoCloud says: {seen.error_message}" if seen.error_message else "no message."
+        return Look("failed", seen.state_text, result, problem=f"FAILED; {said}")
+    return Look("ongoing", seen.state_text, result, note=_unknown(seen.state, seen.state_text))
+
+
+@dataclass(frozen=True)
+class AppWait:
+    """Wait until an app shows a state and, if one is given, a release.
+
+    :param app_id: the app.
+    :param target_states: the states to wait for.
+    :param release_name: the release that the app is to run; None for any.
+    :param fail_states: states that end the wait as failed, unless they are what is waited for.
+    """
+
+    app_id: str
+    target_states: tuple[AppState, ...] = (AppState.RUNNING,)
+    release_name: str | None = None
+    fail_states: tuple[AppState, ...] = ()
+
+    kind: ClassVar[str] = "app"
+    failure: ClassVar[type[WaitError]] = AppStateError
+    lags: ClassVar[bool] = False
+
+    @classmethod
+    def of(
+        cls,
+        app_id: str,
+        target_states: str | Iterable[str] = ("RUNNING",),
+        release_name: str | None = None,
+        fail_states: Iterable[str] = (),
+        with_release: bool | None = None,
+    ) -> AppWait:
+        """Return the wait for what a user asked for.
+
+        :param with_release: whether to wait for a release; if not given, whether there is a
+            ``release_name``. A template that renders to nothing then is an error, and not any
+            release.
+        :raises InputError: an argument is unusable.
+        """
+        if release_name is not None or with_release:
+            protocol.checked("release_name", release_name)
+        failing = parse_states(fail_states, "fail_states") if fail_states else ()
+        return cls(app_id, parse_states(target_states), release_name, failing)
+
+    def call(self) -> protocol.Call[App]:
+        """``GET /v1/apps/{app_id}``."""
+        return protocol.get_app(self.app_id)
+
+    def judge(self, seen: App, memory: Memory) -> Look:  # noqa: ARG002 - nothing to remember
+        """Judge the app's state, and the release that it runs if one is waited for."""
+        state, wanted = seen.state_text or "of no state", " or ".join(self.target_states)
+        reached = seen.state in self.target_states
+        if self.release_name is not None:
+            state += f", release {seen.release_name}"
+            wanted += f" with release {self.release_name}"
+            reached = reached and seen.release_name == self.release_name
+        result = seen.as_dict()
+        if reached:
+            return Look("succeeded", state, result)
+        if seen.state in self.fail_states:
+            return Look("failed", state, result, problem=f"it is {state}, and not {wanted}.")
+        return Look("ongoing", state, result, note=_unknown(seen.state, seen.state_text))
+
+    def __str__(self) -> str:
+        return f"app {self.app_id}"
 
 
 @dataclass(frozen=True)
@@ -136,6 +241,7 @@ class BuildFlowWait:
 
     kind: ClassVar[str] = "build_flow"
     failure: ClassVar[type[WaitError]] = BuildFailedError
+    lags: ClassVar[bool] = False
 
     @classmethod
     def of(
@@ -189,20 +295,64 @@ class BuildFlowWait:
         return f"{new}build flow {self.build_flow_id}"
 
 
+@dataclass(frozen=True)
+class BuildWait:
+    """Wait until one build has succeeded, whatever the builds before and after it do.
+
+    :param build_flow_id: the build flow.
+    :param build_id: the build, as its POST returned it.
+    """
+
+    build_flow_id: str
+    build_id: str | int
+
+    kind: ClassVar[str] = "build"
+    failure: ClassVar[type[WaitError]] = BuildFailedError
+    lags: ClassVar[bool] = True
+
+    def call(self) -> protocol.Call[Build]:
+        """``GET /v1/build-flows/{build_flow_id}/builds/{build_id}``."""
+        return protocol.get_build(self.build_flow_id, self.build_id)
+
+    def judge(self, seen: Build, memory: Memory) -> Look:  # noqa: ARG002 - nothing to remember
+        """Success succeeds; Failure, Error, Cancelled and Timeout fail; everything else goes on."""
+        result = seen.as_dict() | {"build_flow_id": self.build_flow_id}
+        if seen.status is BuildStatus.SUCCESS:
+            return Look("succeeded", seen.status_text, result)
+        if seen.status in BUILD_FAILED:
+            return Look("failed", seen.status_text, result, problem=f"the build is {seen.status}.")
+        note = _unknown(seen.status, seen.status_text)
+        return Look("ongoing", seen.status_text or "of no status", result, note=note)
+
+    def __str__(self) -> str:
+        return f"build {self.build_id} of build flow {self.build_flow_id}"
+
+
 def parse_statuses(words: str | Iterable[str]) -> tuple[BuildStatus, ...]:
     """Return build statuses from their words, in any letter case.
 
     :raises InputError: there is none, or one is not a build status.
     """
+    return _parsed("target_statuses", words, BuildStatus)
+
+
+def parse_states(words: str | Iterable[str], field: str = "target_states") -> tuple[AppState, ...]:
+    """Return states of apps from their words, in any letter case.
+
+    :param field: the argument's name, for the error.
+    :raises InputError: there is none, or one is not a state of an app.
+    """
+    return _parsed(field, words, AppState)
+
+
+def _parsed(field: str, words: str | Iterable[str], kind: type[S]) -> tuple[S, ...]:
     names = [words] if isinstance(words, str) else list(words)
-    known = [str(status) for status in BuildStatus if status is not BuildStatus.UNKNOWN]
-    statuses = tuple(BuildStatus.parse(name) for name in names)
-    wrong = [name for name, status in zip(names, statuses, strict=True) if status not in known]
-    if wrong or not statuses:
-        raise InputError(
-            "target_statuses", f"must be of {', '.join(known)}, not {wrong or 'empty'}."
-        )
-    return statuses
+    known = [state for state in kind if state != "UNKNOWN"]
+    found = tuple(kind.parse(name) for name in names)
+    wrong = [name for name, state in zip(names, found, strict=True) if state not in known]
+    if wrong or not found:
+        raise InputError(field, f"must be of {', '.join(known)}, not {wrong or 'empty'}.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -335,8 +485,8 @@ class Tracker:
         self.last_error = error
         if isinstance(error, NotFoundError):
             # Once seen, a thing is known to exist; before that, a replica may lag behind the POST.
-            lags = self.wait.kind == ActionWait.kind and now - self.started <= NOT_FOUND_GRACE
-            if self.last is None and lags:
+            fresh = now - self.started <= NOT_FOUND_GRACE
+            if self.wait.lags and self.last is None and fresh:
                 return
         if is_fatal(error):
             raise error
@@ -429,6 +579,7 @@ def block(
     timeout: float,
     poll_interval: float,
     max_outage: float = DEFAULT_MAX_OUTAGE,
+    memory: Memory | None = None,
     log: Callable[..., None],
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -440,11 +591,12 @@ def block(
     :param timeout: seconds until the wait gives up; a last look is taken then.
     :param poll_interval: the longest time between two looks, in seconds; the first come sooner.
     :param max_outage: seconds for which DaoCloud may be unreadable.
+    :param memory: what was seen of it before.
     :param log: logs one line.
     :raises WaitError: it failed, could not be read for too long, or the time is up.
     :raises CallError: looking again cannot help: no such thing, a refusal, a wrong token.
     """
-    tracker = Tracker(wait, started=clock(), max_outage=max_outage)
+    tracker = Tracker(wait, clock(), max_outage, dict(memory or {}))
     deadline = tracker.started + timeout
     cadence = Cadence(poll_interval)
     wait_log = WaitLog(log)
@@ -465,5 +617,5 @@ def block(
         sleep(pause)
 
 
-def _unknown(state: ActionState | BuildStatus, text: str) -> str:
+def _unknown(state: State, text: str) -> str:
     return f"{text!r} is a state that this provider does not know" if state == "UNKNOWN" else ""

@@ -19,6 +19,7 @@ FLOORS = [
     {"provider_info", "lazy"},
     {"api", "arguments"},
     {"waits", "journal"},
+    {"targets"},
     {"acting", "exceptions", "deferral", "links", "assets"},
     {"hooks"},
     {"triggers"},
@@ -32,6 +33,7 @@ KNOW_NO_AIRFLOW = {
     "arguments",
     "waits",
     "journal",
+    "targets",
     "acting",
     "sandbox",
 }

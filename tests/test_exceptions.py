@@ -34,6 +34,7 @@ RETRIED: list[DaoCloudError] = [
 WAITS: dict[type[WaitError], type[WaitError]] = {
     errors.ActionFailedError: exceptions.DaoCloudActionFailedError,
     errors.BuildFailedError: exceptions.DaoCloudBuildFailedError,
+    errors.AppStateError: exceptions.DaoCloudAppStateError,
     errors.WaitTimeoutError: exceptions.DaoCloudWaitTimeoutError,
 }
 RESULT = {"state": "FAILED"}

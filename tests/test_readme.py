@@ -16,7 +16,7 @@ from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
 )
-from airflow_provider_daocloud.sensors.daocloud import DaoCloudBuildFlowSensor
+from airflow_provider_daocloud.sensors.daocloud import DaoCloudAppSensor, DaoCloudBuildFlowSensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,9 @@ BAD_INPUT: dict[str, Callable[[], object]] = {
     'target_statuses=["Done"]': lambda: DaoCloudBuildFlowSensor(
         task_id="t", build_flow_id="a", target_statuses=["Done"]
     ),
+    'target_states=["UP"]': lambda: DaoCloudAppSensor(
+        task_id="t", app_id="a", target_states=["UP"]
+    ),
     'an id that renders to `""`': lambda: protocol.get_app(""),
     "an id that renders to `None`": lambda: protocol.get_app("None"),
     'app_id="../x"': lambda: protocol.get_app("../x"),
@@ -111,7 +114,12 @@ def test_a_bad_connection_says_what_the_readme_promises(
 def test_every_parameter_of_an_operator_is_in_the_readme() -> None:
     """No parameter of our own is left out of the README."""
     own: set[str] = set()
-    for task in (DaoCloudRedeployOperator, DaoCloudAppActionOperator, DaoCloudBuildFlowSensor):
+    for task in (
+        DaoCloudRedeployOperator,
+        DaoCloudAppActionOperator,
+        DaoCloudAppSensor,
+        DaoCloudBuildFlowSensor,
+    ):
         for base in task.__mro__:
             if base.__module__.startswith("airflow_provider_daocloud"):
                 own |= set(inspect.signature(base).parameters) - {"kwargs"}

@@ -13,21 +13,34 @@ import pytest
 from airflow_provider_daocloud import arguments, waits
 from airflow_provider_daocloud.api import errors
 from airflow_provider_daocloud.api.errors import CallError, InputError, WaitError
-from airflow_provider_daocloud.api.models import Action, BuildFlow, BuildStatus
+from airflow_provider_daocloud.api.models import (
+    Action,
+    App,
+    AppState,
+    Build,
+    BuildFlow,
+    BuildStatus,
+)
 from airflow_provider_daocloud.waits import (
     ActionWait,
+    AppWait,
     BuildFlowWait,
+    BuildWait,
     Cadence,
     Look,
     Outcome,
+    StackActionWait,
     Tracker,
     WaitLog,
 )
 from tests.api.fakes import FakeTime
-from tests.api.samples import ACTION, ACTION_ID, APP_ID, FLOW, FLOW_ID, NOW
+from tests.api.samples import ACTION, ACTION_ID, APP, APP_ID, FLOW, FLOW_ID, NOW
 
 ACTION_WAIT = ActionWait(APP_ID, ACTION_ID)
+STACK_WAIT = StackActionWait("a-stack", ACTION_ID)
 FLOW_WAIT = BuildFlowWait(FLOW_ID)
+BUILD_WAIT = BuildWait(FLOW_ID, "17")
+APP_WAIT = AppWait(APP_ID)
 OLD, NEW = "package-old", "package-new"
 
 
@@ -39,6 +52,16 @@ def action(state: str, message: str | None = None) -> Action:
 def flow(status: str | None, package_id: str | None = OLD) -> BuildFlow:
     """Return a build flow as the API shows it."""
     return BuildFlow.parse(FLOW | {"status": status, "package_id": package_id})
+
+
+def build(status: str | None) -> Build:
+    """Return a build as the API shows it."""
+    return Build.parse({"id": 17, "status": status, "tag": "master-1", "ref_is_tag": "false"})
+
+
+def app(state: str | None, release_name: str | None = "v1") -> App:
+    """Return an app as the API shows it."""
+    return App.parse(APP | {"state": state, "release_name": release_name})
 
 
 # --- actions -------------------------------------------------------------------------------------
@@ -53,10 +76,11 @@ def flow(status: str | None, package_id: str | None = OLD) -> BuildFlow:
         *((state, "ongoing") for state in ("DONE", "SUCCEEDED", "FAILURE", "ERROR", "CANCELLED")),
     ],
 )
-def test_action(state: str, verdict: str) -> None:
+@pytest.mark.parametrize("wait", [ACTION_WAIT, STACK_WAIT], ids=lambda wait: wait.kind)
+def test_action(wait: ActionWait | StackActionWait, state: str, verdict: str) -> None:
     """SUCCESS and FAILED end the wait; every other word, known or not, goes on."""
     memory: waits.Memory = {}
-    look = ACTION_WAIT.judge(action(state), memory)
+    look = wait.judge(action(state), memory)
     assert (look.verdict, look.state) == (verdict, state)
     assert look.result["action_id"] == ACTION_ID
     assert memory == {}
@@ -83,6 +107,10 @@ def test_result_names_what_was_asked_for() -> None:
     bare = Action.parse({"id": "other-spelling", "state": "SUCCESS"})
     result = ACTION_WAIT.judge(bare, {}).result
     assert (result["action_id"], result["app_id"]) == (ACTION_ID, APP_ID)
+    assert "stack_id" not in result
+    result = STACK_WAIT.judge(bare, {}).result
+    assert (result["action_id"], result["stack_id"]) == (ACTION_ID, "a-stack")
+    assert "app_id" not in result
 
 
 # --- build flows: any build ----------------------------------------------------------------------
@@ -233,11 +261,133 @@ def test_package_that_is_none(package_id: str) -> None:
         BuildFlowWait.of(FLOW_ID, not_package_id=package_id)
 
 
+# --- one build -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        *((status, "succeeded") for status in ("Success", "success", "SUCCESS")),
+        *((status, "failed") for status in (*FAILURES, "Canceled", "canceled", "FAILURE")),
+        *((status, "ongoing") for status in ("Pending", "Started", "Succeeded", "", None)),
+    ],
+)
+def test_build(status: str | None, verdict: str) -> None:
+    """Its own status decides, with no regard to what was before it."""
+    look = BUILD_WAIT.judge(build(status), {})
+    assert look.verdict == verdict
+    assert (look.result["build_id"], look.result["build_flow_id"]) == ("17", FLOW_ID)
+    assert bool(look.note) == (status in ("Succeeded", "", None))
+
+
+def test_failed_build_says_how() -> None:
+    """The error tells which build it was and how it ended."""
+    with pytest.raises(errors.BuildFailedError) as caught:
+        tracker(BUILD_WAIT).saw(build("canceled"))
+    assert str(caught.value) == f"build 17 of build flow {FLOW_ID}: the build is Cancelled."
+    assert (caught.value.observed or {})["tag"] == "master-1"
+
+
+def test_a_build_may_be_named_by_its_number() -> None:
+    """The API's ids of builds are numbers; as text they name the same build."""
+    assert BuildWait(FLOW_ID, 17).call() == BUILD_WAIT.call()
+    with pytest.raises(InputError, match=r"^build_id: must be a string, not bool"):
+        BuildWait(FLOW_ID, True).call()
+
+
+# --- apps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", list(AppState)[:-1])
+@pytest.mark.parametrize("seen", [*list(AppState)[:-1], "hibernating", "", None])
+def test_app(target: AppState, seen: str | None) -> None:
+    """The state that is asked for ends the wait, and nothing else does."""
+    look = AppWait(APP_ID, (target,)).judge(app(seen), {})
+    assert look.verdict == ("succeeded" if seen == target else "ongoing")
+    assert look.result == app(seen).as_dict()
+    assert bool(look.note) == (seen in ("hibernating", "", None))
+
+
+@pytest.mark.parametrize(
+    ("state", "release", "verdict"),
+    [
+        ("running", "v2", "succeeded"),
+        ("RUNNING", "v1", "ongoing"),
+        ("RUNNING", "V2", "ongoing"),
+        ("RUNNING", None, "ongoing"),
+        ("RESTAGING", "v2", "ongoing"),
+        ("RESTAGING", "v1", "ongoing"),
+    ],
+)
+def test_app_with_a_release(state: str, release: str | None, verdict: str) -> None:
+    """State and release are shown at once: neither alone suffices."""
+    look = AppWait.of(APP_ID, release_name="v2").judge(app(state, release), {})
+    assert (look.verdict, look.state) == (verdict, f"{state}, release {release}")
+
+
+@pytest.mark.parametrize(
+    ("state", "release", "verdict"),
+    [
+        ("RUNNING", "v2", "succeeded"),
+        ("RUNNING", "v1", "ongoing"),
+        ("NOT_RUNNING", "v2", "failed"),
+        ("not_running", "v1", "failed"),
+        ("STOPPED", "v2", "succeeded"),
+        ("STOPPED", "v1", "failed"),
+        ("RESTAGING", "v1", "ongoing"),
+        ("hibernating", "v2", "ongoing"),
+    ],
+)
+def test_app_that_must_not_come_to_rest_elsewhere(state: str, release: str, verdict: str) -> None:
+    """States that fail do so, unless it is all that is waited for."""
+    wait = AppWait.of(APP_ID, ["RUNNING", "stopped"], "v2", ["NOT_RUNNING", "STOPPED"])
+    assert wait.judge(app(state, release), {}).verdict == verdict
+
+
+def test_app_that_rests_elsewhere_says_where() -> None:
+    """The error tells what the app shows, and what it was to show."""
+    wait = AppWait.of(APP_ID, release_name="v2", fail_states=["NOT_RUNNING"])
+    with pytest.raises(errors.AppStateError) as caught:
+        tracker(wait).saw(app("NOT_RUNNING"))
+    assert str(caught.value) == (
+        f"app {APP_ID}: it is NOT_RUNNING, release v1, and not RUNNING with release v2."
+    )
+    assert (caught.value.observed or {})["state"] == "NOT_RUNNING"
+    wait = AppWait.of(APP_ID, ["RUNNING", "SLEEPING"], fail_states=["STOPPED"])
+    assert wait.judge(app("stopped"), {}).problem == "it is stopped, and not RUNNING or SLEEPING."
+
+
+@pytest.mark.parametrize("words", [[], (), "", "UP", ["RUNNING", "x"], [None], [5], "UNKNOWN"])
+def test_states_that_are_none(words: Any) -> None:
+    """A word that is no state of an app is refused, and the error tells those that are."""
+    with pytest.raises(InputError, match=r"^target_states: must be of RUNNING, STOPPED, "):
+        AppWait.of(APP_ID, words)
+    if words:
+        with pytest.raises(InputError, match=r"^fail_states: must be of RUNNING, STOPPED, "):
+            AppWait.of(APP_ID, fail_states=words if isinstance(words, list) else [words])
+
+
+@pytest.mark.parametrize("release", ["", " ", "None", "{{ x }}", "a b", 5])
+def test_release_that_is_none(release: Any) -> None:
+    """A release that rendered to nothing is an error: it must not become any release."""
+    with pytest.raises(InputError, match=r"^release_name: "):
+        AppWait.of(APP_ID, release_name=release)
+    with pytest.raises(InputError, match=r"^release_name: "):
+        AppWait.of(APP_ID, release_name=None, with_release=True)
+    assert AppWait.of(APP_ID, release_name=None, with_release=False).release_name is None
+
+
 def test_waits_tell_what_they_wait_for() -> None:
     """A wait reads as what it is, in logs and errors, and knows its call."""
     assert str(ACTION_WAIT) == f"action {ACTION_ID} of app {APP_ID}"
     assert str(FLOW_WAIT) == f"build flow {FLOW_ID}"
     assert str(BuildFlowWait(FLOW_ID, not_package_id=OLD)) == f"a new build of build flow {FLOW_ID}"
+    assert str(STACK_WAIT) == f"action {ACTION_ID} of stack a-stack"
+    assert str(BUILD_WAIT) == f"build 17 of build flow {FLOW_ID}"
+    assert str(APP_WAIT) == f"app {APP_ID}"
+    assert str(APP_WAIT.call()) == f"GET /apps/{APP_ID}"
+    assert str(STACK_WAIT.call()) == f"GET /stacks/a-stack/actions/{ACTION_ID}"
+    assert str(BUILD_WAIT.call()) == f"GET /build-flows/{FLOW_ID}/builds/17"
     assert str(ACTION_WAIT.call()) == f"GET /apps/{APP_ID}/actions/{ACTION_ID}"
     assert str(FLOW_WAIT.call()) == f"GET /build-flows/{FLOW_ID}"
     with pytest.raises(InputError, match="app_id"):
@@ -334,9 +484,10 @@ def test_what_no_look_can_mend(error: CallError) -> None:
     assert caught.value is error
 
 
-def test_404_right_after_the_post() -> None:
-    """An action that nobody has seen yet may be missing for some seconds: replicas lag."""
-    tracked = tracker()
+@pytest.mark.parametrize("wait", [ACTION_WAIT, STACK_WAIT, BUILD_WAIT], ids=lambda wait: wait.kind)
+def test_404_right_after_the_post(wait: waits.Wait) -> None:
+    """What was just posted, and nobody has seen yet, may be missing for some seconds."""
+    tracked = tracker(wait)
     tracked.missed(NOT_FOUND, NOW)
     tracked.missed(NOT_FOUND, NOW + waits.NOT_FOUND_GRACE)
     with pytest.raises(errors.NotFoundError):
@@ -351,10 +502,11 @@ def test_404_of_what_was_seen() -> None:
         tracked.missed(NOT_FOUND, NOW)
 
 
-def test_404_of_a_build_flow() -> None:
-    """A build flow was there before: a 404 ends the wait at once."""
+@pytest.mark.parametrize("wait", [FLOW_WAIT, APP_WAIT], ids=lambda wait: wait.kind)
+def test_404_of_what_was_there_before(wait: waits.Wait) -> None:
+    """A build flow and an app were there before the wait: a 404 ends it at once."""
     with pytest.raises(errors.NotFoundError):
-        tracker(FLOW_WAIT).missed(NOT_FOUND, NOW)
+        tracker(wait).missed(NOT_FOUND, NOW)
 
 
 def test_failure_is_raised_by_the_look() -> None:
@@ -656,6 +808,7 @@ RESULT = {"action_id": ACTION_ID, "state": "SUCCESS"}
     [
         (errors.ActionFailedError("failed", RESULT), "failed"),
         (errors.BuildFailedError("failed", RESULT), "failed"),
+        (errors.AppStateError("failed", RESULT), "failed"),
         (errors.WaitTimeoutError("time is up", RESULT), "timeout"),
         (errors.CouldNotFindOutError("unreadable", RESULT), "unknown"),
         (NOT_FOUND, "fatal"),

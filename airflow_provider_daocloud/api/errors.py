@@ -16,6 +16,7 @@
     └── WaitError                a wait ended without success
         ├── ActionFailedError    DaoCloud says that the action FAILED
         ├── BuildFailedError     DaoCloud says that the build failed
+        ├── AppStateError        the app is in a state that it was not to be in
         ├── CouldNotFindOutError DaoCloud could not be read for too long
         └── WaitTimeoutError     waited as long as was asked, and it still goes on
 
@@ -143,6 +144,10 @@ class ActionFailedError(WaitError):
 
 class BuildFailedError(WaitError):
     """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
+
+
+class AppStateError(WaitError):
+    """The app rests in a state that it was not to be in."""
 
 
 class CouldNotFindOutError(WaitError):

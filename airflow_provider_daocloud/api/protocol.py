@@ -47,6 +47,8 @@ class Call(Generic[T]):
     path: str
     parse: Callable[[Any], T] = field(repr=False, compare=False)
     body: Mapping[str, str] | None = None
+    # What else a 404 can mean, in words.
+    missing: str = field(default="", repr=False, compare=False)
 
     @property
     def acts(self) -> bool:
@@ -84,6 +86,12 @@ class RateLimit:
     remaining: int | None
     resets_in: float | None
 
+
+# Later revisions of the API brought these calls, and an installation can be of an earlier one.
+_NO_BUILDS = (
+    " Or this installation is older than the calls for builds: there, DaoCloudBuildFlowSensor with "
+    "not_package_id waits for a new build."
+)
 
 # --- the calls ----------------------------------------------------------------------------------
 
@@ -132,16 +140,17 @@ def get_action(app_id: str, action_id: str) -> Call[Action]:
 def start_build(build_flow_id: str, branch: str) -> Call[Build]:
     """``POST /v1/build-flows/{id}/builds``: builds a branch, and returns the build."""
     path = f"/build-flows/{segment('build_flow_id', build_flow_id)}/builds"
-    return Call(
-        "start_build", "POST", path, _object(_usable_build), {"branch": checked("branch", branch)}
-    )
+    body = {"branch": checked("branch", branch)}
+    return Call("start_build", "POST", path, _object(_usable_build), body, _NO_BUILDS)
 
 
-def get_build(build_flow_id: str, build_id: str) -> Call[Build]:
+def get_build(build_flow_id: str, build_id: str | int) -> Call[Build]:
     """``GET /v1/build-flows/{id}/builds/{build_id}``: one build."""
     flow = segment("build_flow_id", build_flow_id)
-    path = f"/build-flows/{flow}/builds/{segment('build_id', build_id)}"
-    return Call("get_build", "GET", path, _object(Build.parse))
+    # In the API's own answers the ids of builds are numbers.
+    build = segment("build_id", str(build_id) if type(build_id) is int else build_id)
+    path = f"/build-flows/{flow}/builds/{build}"
+    return Call("get_build", "GET", path, _object(Build.parse), missing=_NO_BUILDS)
 
 
 def list_stacks() -> Call[tuple[Stack, ...]]:
@@ -298,7 +307,8 @@ def _failure(call: Call[Any], answer: Answer, now: float, secret: str) -> CallEr
         kind = AuthenticationError
         problem = "the access token is wrong or expired, or is not allowed this call (HTTP 401)."
     elif status == 404:
-        kind, problem = NotFoundError, "there is no such thing for this token (HTTP 404)."
+        kind = NotFoundError
+        problem = "there is no such thing for this token (HTTP 404)." + call.missing
     elif status == 429 or (status == 403 and rate_limit(answer, now=now).remaining == 0):
         kind, problem = RateLimitedError, f"the limit of calls is spent (HTTP {status})."
         retry_at = _retry_at(answer, now)

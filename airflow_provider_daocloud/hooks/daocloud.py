@@ -149,7 +149,7 @@ class DaoCloudHook(BaseHook):
         """
         return self.send(protocol.start_build(build_flow_id, branch))
 
-    def get_build(self, build_flow_id: str, build_id: str) -> Build:
+    def get_build(self, build_flow_id: str, build_id: str | int) -> Build:
         """``GET /v1/build-flows/{id}/builds/{build_id}``: return one build.
 
         :param build_flow_id: the build flow's id.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +24,7 @@ from airflow_provider_daocloud.arguments import (
 )
 from airflow_provider_daocloud.deferral import TimeLimit
 from airflow_provider_daocloud.lazy import lazy
-from airflow_provider_daocloud.links import AppLink, BuildFlowLink, DashboardLink
+from airflow_provider_daocloud.links import AppLink, BuildFlowLink, DashboardLink, StackLink
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud import waits
@@ -54,6 +54,8 @@ class DaoCloudTrigger(BaseTrigger):
     :param limit: which of the task's settings ``timeout`` is: ``timeout`` or ``execution_timeout``.
     :param end_task: whether to end the task here when the wait has succeeded.
     :param push_result: whether to push the result as the task's return value then.
+    :param carry: JSON-safe data that the event hands back unchanged: with it, whoever deferred
+        finds its place again in a course of several steps.
     """
 
     link: ClassVar[DashboardLink]
@@ -72,6 +74,7 @@ class DaoCloudTrigger(BaseTrigger):
         limit: str = "timeout",
         end_task: bool = False,
         push_result: bool = True,
+        carry: dict[str, Any] | None = None,
         **_unknown: Any,  # arguments of a later version
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -86,6 +89,7 @@ class DaoCloudTrigger(BaseTrigger):
         self.limit = limit
         self.end_task = end_task
         self.push_result = push_result
+        self.carry = carry
         # Set by the triggerer: when Airflow itself would time the task out.
         self.timeout_after: datetime | None = None
 
@@ -114,6 +118,7 @@ class DaoCloudTrigger(BaseTrigger):
                 "limit": self.limit,
                 "end_task": self.end_task,
                 "push_result": self.push_result,
+                "carry": self.carry,
             },
         )
 
@@ -138,6 +143,8 @@ class DaoCloudTrigger(BaseTrigger):
             )
         else:
             event = replace(outcome, limit=self.limit).as_event()
+            if self.carry is not None:
+                event["carry"] = self.carry
             yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -216,6 +223,76 @@ class DaoCloudActionTrigger(DaoCloudTrigger):
         return {"app_id": self.app_id, "action_id": self.action_id}
 
 
+class DaoCloudStackActionTrigger(DaoCloudTrigger):
+    """Waits until an action on a stack has succeeded.
+
+    It asks ``GET /v1/stacks/{stack_id}/actions/{action_id}``.
+
+    :param stack_id: the stack.
+    :param action_id: the action.
+    """
+
+    link = StackLink()
+
+    def __init__(self, *, stack_id: str, action_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stack_id = stack_id
+        self.action_id = action_id
+
+    def wait(self) -> waits.StackActionWait:
+        """Return what to wait for."""
+        return waits.StackActionWait(self.stack_id, self.action_id)
+
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return the arguments of what to wait for."""
+        return {"stack_id": self.stack_id, "action_id": self.action_id}
+
+
+class DaoCloudAppTrigger(DaoCloudTrigger):
+    """Waits until an app shows a state, and a release: ``GET /v1/apps``, shared by all waits.
+
+    :param app_id: the app.
+    :param target_states: the states to wait for.
+    :param release_name: the release that the app is to run.
+    :param fail_states: states that end the wait as failed.
+    :param with_release: whether to wait for a release; if not given, whether there is a
+        ``release_name``.
+    """
+
+    link = AppLink()
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        target_states: Iterable[str] = ("RUNNING",),
+        release_name: str | None = None,
+        fail_states: Iterable[str] = (),
+        with_release: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.app_id = app_id
+        self.target_states = list(target_states)
+        self.release_name = release_name
+        self.fail_states = list(fail_states)
+        self.with_release = with_release
+
+    def wait(self) -> waits.AppWait:
+        """Return what to wait for."""
+        return waits.AppWait.of(**self.wait_arguments())
+
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return the arguments of what to wait for."""
+        return {
+            "app_id": self.app_id,
+            "target_states": self.target_states,
+            "release_name": self.release_name,
+            "fail_states": self.fail_states,
+            "with_release": self.with_release,
+        }
+
+
 class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
     """Waits until a build flow shows a status: ``GET /v1/build-flows``, shared by all waits.
 
@@ -255,3 +332,47 @@ class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
             "not_package_id": self.not_package_id,
             "new_build": self.new_build,
         }
+
+
+class DaoCloudBuildTrigger(DaoCloudTrigger):
+    """Waits until one build has succeeded: ``GET /v1/build-flows/{build_flow_id}/builds/{id}``.
+
+    :param build_flow_id: the build flow.
+    :param build_id: the build.
+    """
+
+    link = BuildFlowLink()
+
+    def __init__(self, *, build_flow_id: str, build_id: str | int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.build_flow_id = build_flow_id
+        self.build_id = build_id
+
+    def wait(self) -> waits.BuildWait:
+        """Return what to wait for."""
+        return waits.BuildWait(self.build_flow_id, self.build_id)
+
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return the arguments of what to wait for."""
+        return {"build_flow_id": self.build_flow_id, "build_id": self.build_id}
+
+
+def trigger_of(wait: waits.Wait) -> tuple[type[DaoCloudTrigger], dict[str, Any]]:
+    """Return the trigger that waits for the same, and the arguments that say what that is.
+
+    :param wait: what to wait for.
+    """
+    kinds: dict[str, type[DaoCloudTrigger]] = {
+        "action": DaoCloudActionTrigger,
+        "app": DaoCloudAppTrigger,
+        "build": DaoCloudBuildTrigger,
+        "build_flow": DaoCloudBuildFlowTrigger,
+        "stack_action": DaoCloudStackActionTrigger,
+    }
+    fields = asdict(wait).items()  # type: ignore[call-overload]
+    # JSON has no tuples, and Airflow no enums of ours.
+    arguments = {
+        name: [str(item) for item in value] if isinstance(value, tuple) else value
+        for name, value in fields
+    }
+    return kinds[wait.kind], arguments

@@ -3,11 +3,14 @@
 However many waits there are, their looks go through one queue in front of at most two connections,
 at the pace that the token's hourly limit allows:
 
-- build flows: one call of the list serves every wait (a lone one asks for its own flow);
+- build flows and apps: one call of the list serves every wait (a lone one asks for its own thing).
+  What the list shows to have ended is asked for itself before its waits end: its own call is the
+  one that every other mode goes by;
 - actions have no list, so each is asked for. With many, the list of apps *hints*: an app whose
   entry changed gets its actions asked at once, the others are asked seldom. A hint only speeds
   things up. Nothing promises that an entry changes when an action ends: a few *scouts* are always
-  asked at the full pace, and if ends come without hints, hints are not relied on any more.
+  asked at the full pace, and if ends come without hints, hints are not relied on any more;
+- builds, and actions on stacks: each is asked for.
 
 The poller knows nothing of Airflow and logs nothing: each wait does that in its own context.
 """
@@ -30,11 +33,12 @@ from airflow_provider_daocloud.api.errors import (
     DaoCloudError,
     RateLimitedError,
 )
-from airflow_provider_daocloud.api.models import APP_TRANSITIONAL, AppState, BuildFlow
+from airflow_provider_daocloud.api.models import APP_TRANSITIONAL, App, AppState, BuildFlow
 from airflow_provider_daocloud.arguments import FIRST_INTERVAL
 from airflow_provider_daocloud.triggers.look_queue import Job, LookQueue, Priority
 from airflow_provider_daocloud.waits import (
     ActionWait,
+    AppWait,
     BuildFlowWait,
     Cadence,
     Outcome,
@@ -106,6 +110,11 @@ class Waiter(Job):
         wait = self.tracker.wait
         return wait.app_id if isinstance(wait, ActionWait) else None
 
+    @property
+    def open(self) -> bool:
+        """Whether it goes on, with the token that the poller has."""
+        return self.outcome is None and self.unauthorized is None
+
     def take(self, seen: Any, now: float) -> None:
         """Judge what a look showed."""
         before = self.tracker.last
@@ -119,6 +128,11 @@ class Waiter(Job):
         if before is None or before.state != look.state or had_error:
             self.news.set()
         return self.check_time(now)
+
+    def would_end(self, seen: Any) -> bool:
+        """Whether the wait would end with what a look showed. It is not taken."""
+        memory = dict(self.tracker.memory)
+        return self.tracker.wait.judge(seen, memory).verdict != "ongoing"
 
     def miss(self, error: DaoCloudError, now: float) -> None:
         """Take a look that failed."""
@@ -162,16 +176,7 @@ class Waiter(Job):
             return
         self.looking, self.looked_at = True, poller.clock()
         try:
-            seen = await poller.ask(self.tracker.wait.call())
-        except DaoCloudError as e:
-            if self.outcome is None:
-                self.miss(e, poller.clock())
-        except Exception as e:
-            # A fault of our own must end this wait alone, and not the poller with all the others.
-            self.end(Outcome("unknown", None, f"{self.tracker.wait}: a look broke: {e!r}"))
-        else:
-            if self.outcome is None:
-                self.take(seen, poller.clock())
+            await poller.show(self.tracker.wait.call(), lambda: [self] if self.open else [])
         finally:
             self.looking = False
         poller.looked(self)
@@ -197,8 +202,14 @@ class Poller:
         self.metrics = metrics
         self.budget = Budget(clock)
         self.queue = LookQueue(self.budget, clock, LANES)
-        self.flows = _Flows(self)
-        self.actions = _Actions(self)
+        self._singles = _Singles(self)
+        self._groups: dict[str, _Group] = {
+            BuildFlowWait.kind: _Listed(
+                self, protocol.list_build_flows(), BuildFlow.parse, lambda wait: wait.build_flow_id
+            ),
+            AppWait.kind: _Listed(self, protocol.list_apps(), App.parse, lambda wait: wait.app_id),
+            ActionWait.kind: _Actions(self),
+        }
         self.calls: Counter[str] = Counter()
         self._outage = False
         self._waiters: set[Waiter] = set()
@@ -256,6 +267,26 @@ class Poller:
         self.budget.learn(self.client.rate_limit)
         return answer
 
+    async def show(self, call: protocol.Call[Any], waiters: Callable[[], Iterable[Waiter]]) -> None:
+        """Ask for one thing, and show it to the waits for it.
+
+        :param call: the call.
+        :param waiters: returns them, when the answer is there.
+        """
+        try:
+            seen = await self.ask(call)
+        except DaoCloudError as e:
+            for waiter in waiters():
+                waiter.miss(e, self.clock())
+        except Exception as e:
+            # A fault of our own must end these waits alone, and not the poller with all the others.
+            for waiter in waiters():
+                text = f"{waiter.tracker.wait}: a look broke: {e!r}"
+                waiter.end(Outcome("unknown", None, text))
+        else:
+            for waiter in waiters():
+                waiter.take(seen, self.clock())
+
     def spare(self, pause: float, share: float = 1.0, longest: float = 15.0) -> float:
         """Return how long to pause until the next look, so that such looks stay in their share.
 
@@ -278,8 +309,8 @@ class Poller:
         if waiter in self._waiters:
             self._watch(waiter).looked(waiter)
 
-    def _watch(self, waiter: Waiter) -> _Flows | _Actions:
-        return self.flows if isinstance(waiter.tracker.wait, BuildFlowWait) else self.actions
+    def _watch(self, waiter: Waiter) -> _Group:
+        return self._groups.get(waiter.tracker.wait.kind, self._singles)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         # Only a bug ends the queue by itself. It must not leave the waits hanging.
@@ -290,82 +321,189 @@ class Poller:
             )
 
 
-class _Flows(Job):
-    """All waits for build flows: one call of the list for all, or one of a lone flow."""
+class _Group(Protocol):
+    """The waits of one kind, and when they are looked at."""
+
+    def add(self, waiter: Waiter) -> None: ...
+
+    def remove(self, waiter: Waiter) -> None: ...
+
+    def looked(self, waiter: Waiter) -> None:
+        """Take in that a wait's own look was made."""
+
+
+class _Singles:
+    """All waits for what has neither a list nor hints: each is asked for."""
 
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
-        self._waiters: dict[Waiter, Mapping[str, Any] | None] = {}
-        self._looked_at = float("-inf")
-        self._due = float("inf")
-        self._failed = False
 
     def add(self, waiter: Waiter) -> None:
-        self._waiters[waiter] = None
+        self._poller.queue.at(waiter, self._poller.clock())
+
+    def remove(self, waiter: Waiter) -> None:
+        """Its look is dropped by the poller."""
+
+    def looked(self, waiter: Waiter) -> None:
+        if waiter.open:
+            now = self._poller.clock()
+            self._poller.queue.at(waiter, *waiter.next_due(now, _pause(waiter, now)))
+
+
+class _Listed(Job):
+    """All waits for things that have a list: one call of it for all, or one of a lone thing.
+
+    :param poller: asks.
+    :param lists: the call of the list.
+    :param parse: makes a thing of the list's item.
+    :param id_of: returns the id of what a wait is for.
+    """
+
+    def __init__(
+        self,
+        poller: Poller,
+        lists: protocol.Call[tuple[Any, ...]],
+        parse: Callable[[Mapping[str, Any]], Any],
+        id_of: Callable[[Any], str],
+    ) -> None:
+        self._poller = poller
+        self._list = protocol.unparsed(lists)
+        self._parse = parse
+        self._id_of = id_of
+        self._things: dict[str, _Thing] = {}
+        self._looked_at = float("-inf")
+        self._due = float("inf")
+
+    def add(self, waiter: Waiter) -> None:
+        thing_id = self._id_of(waiter.tracker.wait)
+        if thing_id not in self._things:
+            self._things[thing_id] = _Thing(self._poller, waiter.tracker.wait.call(), self.schedule)
+        thing = self._things[thing_id]
+        thing.waiters[waiter] = None
+        thing.item = None  # whatever was known of it, this wait has not seen it
         # A wait that begins just after a look takes the next one: many that begin one after
         # another would else make a call of the list each.
         soon = self._poller.clock() + GATHER
         self._at(max(soon, self._looked_at + min(FIRST_INTERVAL, waiter.cadence.longest)))
 
     def remove(self, waiter: Waiter) -> None:
-        del self._waiters[waiter]
-        if not self._waiters:
+        thing_id = self._id_of(waiter.tracker.wait)
+        thing = self._things[thing_id]
+        del thing.waiters[waiter]
+        if not thing.waiters:
+            self._poller.queue.drop(thing)
+            del self._things[thing_id]
+        if not self._things:
             self._poller.queue.drop(self)
             self._due = float("inf")
 
     def looked(self, waiter: Waiter) -> None:
-        """A flow that the list lacks was asked for by itself; the list goes on."""
+        """Its waits are not asked for one by one."""
 
     async def look(self) -> None:
         self._looked_at, self._due = self._poller.clock(), float("inf")
-        ids = {flow_id for waiter in self._open() if (flow_id := _flow_id(waiter))}
-        if not ids:
-            return
-        try:
-            if len(ids) == 1:
-                self._take_one(await self._poller.ask(protocol.get_build_flow(ids.pop())))
+        things = [thing for thing in self._things.values() if thing.open()]
+        if len(things) == 1:
+            if not things[0].asked:
+                await things[0].look()
+        elif things:
+            try:
+                items = await self._poller.ask(self._list)
+            except DaoCloudError as e:
+                self._miss(e)
             else:
-                items = await self._poller.ask(protocol.unparsed(protocol.list_build_flows()))
-                self._take_list(items)
-            self._failed = False
-        except DaoCloudError as e:
-            self._failed = True
-            now = self._poller.clock()
-            for waiter in self._open():
-                waiter.miss(e, now)
-        self._schedule()
+                self._take(items)
+            self.schedule()
 
-    def _take_one(self, seen: BuildFlow) -> None:
+    def _miss(self, error: DaoCloudError) -> None:
         now = self._poller.clock()
-        for waiter in self._open():
-            waiter.take(seen, now)
+        for thing in self._unasked():
+            thing.item = None
+            for waiter in thing.open():
+                waiter.miss(error, now)
 
-    def _take_list(self, items: Iterable[Mapping[str, Any]]) -> None:
+    def _take(self, items: Iterable[Mapping[str, Any]]) -> None:
         now = self._poller.clock()
         by_id = {str(item.get("id")): item for item in items}
-        for waiter in self._open():
-            item = by_id.get(str(_flow_id(waiter)))
-            if item is None:
-                # Its own call says whether it is unknown, or only not in the list.
-                self._poller.queue.at(waiter, now)
-            elif self._failed or item != self._waiters[waiter]:
-                self._waiters[waiter] = item
-                waiter.take(BuildFlow.parse(item), now)
-            else:
-                waiter.check_time(now)
+        for thing_id, thing in self._things.items():
+            if thing.asked:
+                continue
+            item = by_id.get(thing_id)
+            same = item is not None and item == thing.item
+            # Only what changed is parsed: this is done for all things at every look.
+            seen = None if item is None or same else self._parse(item)
+            ends = seen is not None and any(waiter.would_end(seen) for waiter in thing.open())
+            if item is None or ends or self._is_last_look(thing, now):
+                # Its own call says whether it is unknown, or only not in the list; and how it is.
+                thing.ask(now)
+                continue
+            thing.item = item
+            for waiter in thing.open():
+                if same:
+                    waiter.check_time(now)
+                else:
+                    waiter.take(seen, now)
 
-    def _schedule(self) -> None:
+    def _is_last_look(self, thing: _Thing, now: float) -> bool:
+        """Whether the time of a wait for it is up, and there are calls left for a look at it alone.
+
+        Nothing promises that the list is up to date.
+        """
+        is_up = any(now >= waiter.deadline for waiter in thing.open())
+        return is_up and self._poller.budget.wait(timely=True) <= 0
+
+    def schedule(self) -> None:
+        """Plan the next look at the list."""
         now = self._poller.clock()
-        for waiter in self._open():
-            self._at(*waiter.next_due(now, self._poller.spare(_pause(waiter, now))))
+        for thing in self._unasked():
+            for waiter in thing.open():
+                self._at(*waiter.next_due(now, self._poller.spare(_pause(waiter, now))))
 
     def _at(self, due: float, priority: Priority = Priority.LIST) -> None:
         if due < self._due:
             self._due = due
             self._poller.queue.at(self, due, min(priority, Priority.LIST))
 
-    def _open(self) -> list[Waiter]:
-        return [w for w in self._waiters if w.outcome is None and w.unauthorized is None]
+    def _unasked(self) -> list[_Thing]:
+        """Return what is left to the list: not what is about to be asked for itself."""
+        return [thing for thing in self._things.values() if not thing.asked]
+
+
+class _Thing(Job):
+    """One thing of a list, and all waits for it.
+
+    :param poller: asks.
+    :param call: its own call.
+    :param then: called when it was asked for itself.
+    """
+
+    def __init__(self, poller: Poller, call: protocol.Call[Any], then: Callable[[], None]) -> None:
+        self._poller = poller
+        self._call = call
+        self._then = then
+        self.waiters: dict[Waiter, None] = {}
+        # What the list showed of it last, if that was taken.
+        self.item: Mapping[str, Any] | None = None
+        # Whether it is being asked for itself, or about to be.
+        self.asked = False
+
+    def open(self) -> list[Waiter]:
+        return [waiter for waiter in self.waiters if waiter.open]
+
+    def ask(self, now: float) -> None:
+        """Ask for it soon: in time for its waits, with calls of the reserve if it must be."""
+        self.asked = True
+        first = min((waiter.deadline for waiter in self.open()), default=now)
+        late = now + self._poller.budget.wait(timely=True) >= first
+        self._poller.queue.at(self, now, Priority.LAST if late else Priority.HINT)
+
+    async def look(self) -> None:
+        self.asked, self.item = True, None
+        try:
+            await self._poller.show(self._call, self.open)
+        finally:
+            self.asked = False
+        self._then()
 
 
 class _Actions:
@@ -419,7 +557,7 @@ class _Actions:
             seconds = (waiter.outcome.result or {}).get("time_cost_seconds")
             if isinstance(seconds, (int, float)):
                 self._durations.append(seconds)
-        elif waiter.unauthorized is None:
+        elif waiter.open:
             now = self._poller.clock()
             self._at(waiter, now + self._pause(waiter, now))
 
@@ -578,8 +716,3 @@ class _Hints(Job):
 
 def _pause(waiter: Waiter, now: float) -> float:
     return waiter.tracker.pause(now, waiter.cadence)
-
-
-def _flow_id(waiter: Waiter) -> str | None:
-    wait = waiter.tracker.wait
-    return wait.build_flow_id if isinstance(wait, BuildFlowWait) else None

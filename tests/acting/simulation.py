@@ -32,7 +32,7 @@ from airflow_provider_daocloud.api.errors import (
 )
 from airflow_provider_daocloud.api.protocol import Answer, Call
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.journal import Journal
+from airflow_provider_daocloud.journal import Course, Journal
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudActOperator,
     DaoCloudAppActionOperator,
@@ -202,8 +202,8 @@ class _Simulated(DaoCloudActOperator):
 
     simulation: Simulation
 
-    def _act(self, context: Any, journal: Journal) -> Act:
-        simulation, act = self.simulation, super()._act(context, journal)
+    def _act(self, context: Any, journal: Journal, course: Course) -> Act:
+        simulation, act = self.simulation, super()._act(context, journal, course)
         return replace(
             act, clock=simulation.clock.time, sleep=simulation.clock.sleep, log=simulation.log
         )

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import InputError
-from airflow_provider_daocloud.api.models import App
 from airflow_provider_daocloud.journal import (
     KEY,
     VERSION,
     Asked,
     Before,
+    Course,
     Entry,
     Journal,
     JournalError,
@@ -31,7 +31,7 @@ from airflow_provider_daocloud.journal import (
 
 ENTRY = Entry(
     wish=Wish(max_tries=2, try_number=1, clears=0),
-    asked=Asked("redeploy_app", "the-app", "v2"),
+    asked=Asked("redeploy_app", "the-app", {"release_name": "v2"}),
     before=Before("RUNNING", "v1", "2027-01-14T08:00:07+00:00", 1_800_000_007.0),
     phase="accepted",
     action_id="the-action",
@@ -82,6 +82,8 @@ def journal(store: Store | None, warnings: list[str] | None = None) -> Journal:
         replace(ENTRY, phase="settled", result=None),
         replace(ENTRY, phase="dropped", action_id=None, left="JournalError", changed=True),
         replace(ENTRY, asked=Asked("stop_app", "the-app")),
+        replace(ENTRY, course=Course(2, "v1", "Release v2 failed.")),
+        replace(ENTRY, asked=Asked("start_build", "the-flow"), before=Before(package_id="a")),
     ],
 )
 def test_entry_survives_the_store(entry: Entry) -> None:
@@ -93,7 +95,7 @@ def test_entry_survives_the_store(entry: Entry) -> None:
 def test_extra_fields_are_ignored() -> None:
     """A later version may add to what it writes, as long as it keeps the version."""
     more = copy.deepcopy(STORED)
-    for part in (more, more["wish"], more["asked"], more["before"]):
+    for part in (more, more["wish"], more["asked"], more["before"], more["course"]):
         part["added_later"] = {"by": "somebody"}
     assert Entry.of_json(more) == ENTRY
 
@@ -119,6 +121,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "number or nothing": (MISSING, "7", [], {}),
     "object or nothing": (MISSING, 7, "text", []),
     "flag": (MISSING, None, "yes", []),
+    "value": (None, 7, [], {}),
     "phase": (MISSING, None, 7, [], "posted", ""),
 }
 FIELDS = {
@@ -128,18 +131,24 @@ FIELDS = {
     "wish.clears": "number",
     "asked": "object",
     "asked.call": "text",
-    "asked.app_id": "text",
-    "asked.release_name": "text or nothing",
+    "asked.target_id": "text",
+    "asked.body": "object or nothing",
+    "asked.body.release_name": "value",
     "before": "object",
     "before.state": "text or nothing",
     "before.release_name": "text or nothing",
     "before.last_operated_at": "text or nothing",
     "before.seen_at": "number or nothing",
+    "before.package_id": "text or nothing",
     "phase": "phase",
     "action_id": "text",  # in the phase of this entry
     "result": "object or nothing",
     "left": "text or nothing",
     "changed": "flag",
+    "course": "object",
+    "course.attempt": "number",
+    "course.previous": "text or nothing",
+    "course.failure": "text or nothing",
 }
 
 
@@ -335,15 +344,15 @@ def test_equal_dates_prove_nothing_if_they_could_be_cut_alike(
     """However coarse the field is: where an action must move it, it does."""
     seen_at = operated + seen_after
     shown = operated // grain * grain
-    before = Before.of(_app(shown), float(seen_at))
+    before = _before(shown, float(seen_at))
     if before.would_move:
         assert (seen_at + acted_after) // grain * grain != shown
 
 
 def test_an_old_date_would_move() -> None:
     """A day suffices for any grain; for a date with seconds one second does."""
-    assert Before.of(_app(1_799_971_200), 1_799_971_200.0 + 86400).would_move
-    assert Before.of(_app(1_800_000_007), 1_800_000_008.0).would_move
+    assert _before(1_799_971_200, 1_799_971_200.0 + 86400).would_move
+    assert _before(1_800_000_007, 1_800_000_008.0).would_move
 
 
 def test_without_a_date_or_a_clock_nothing_would_surely_move() -> None:
@@ -352,14 +361,8 @@ def test_without_a_date_or_a_clock_nothing_would_surely_move() -> None:
     assert not Before("RUNNING", "v1", "yesterday", 1_800_000_000.0).would_move
 
 
-def _app(operated: int) -> App:
-    data = {
-        "id": "the-app",
-        "state": "RUNNING",
-        "release_name": "v1",
-        "last_operated_at": _date(operated),
-    }
-    return App.parse(data)
+def _before(operated: int, seen_at: float) -> Before:
+    return Before("RUNNING", "v1", _date(operated), seen_at)
 
 
 def _date(seconds: int) -> str:
@@ -376,6 +379,6 @@ def test_when_it_was_seen_is_no_difference() -> None:
 
 def test_what_is_asked_is_taken_from_the_call() -> None:
     redeploy = protocol.redeploy_app("the-app", "v2")
-    assert Asked.of(redeploy, "the-app") == Asked("redeploy_app", "the-app", "v2")
+    assert Asked.of(redeploy, "the-app") == Asked("redeploy_app", "the-app", {"release_name": "v2"})
     stop = protocol.act_on_app("the-app", "stop")
     assert Asked.of(stop, "the-app") == Asked("stop_app", "the-app", None)

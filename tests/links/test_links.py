@@ -25,11 +25,17 @@ from airflow_provider_daocloud.operators.daocloud import (
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox, Served
 from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
+    DaoCloudAppSensor,
     DaoCloudBuildFlowSensor,
+    DaoCloudBuildSensor,
+    DaoCloudStackActionSensor,
 )
 from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
+    DaoCloudAppTrigger,
     DaoCloudBuildFlowTrigger,
+    DaoCloudBuildTrigger,
+    DaoCloudStackActionTrigger,
 )
 from airflow_provider_daocloud.waits import Outcome
 from tests.waiting.modes import AIRFLOW, OPERATOR_MODES, RATE_LIMIT, SENSOR_MODES, Run
@@ -61,6 +67,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Any:
     [
         (links.AppLink(), {"app_id": "a1b2-c3"}, "/apps/a1b2-c3"),
         (links.BuildFlowLink(), {"build_flow_id": "f1"}, "/build-flows/f1"),
+        (links.StackLink(), {"stack_id": "s1"}, "/stacks/s1"),
         (links.AppLink(), {"app_id": "a/../b?c#d e"}, "/apps/a%2F..%2Fb%3Fc%23d%20e"),
     ],
 )
@@ -79,9 +86,15 @@ def test_every_operator_and_sensor_has_its_link() -> None:
         (DaoCloudAppActionOperator, links.AppLink),
         (DaoCloudRedeployOperator, links.AppLink),
         (DaoCloudActionSensor, links.AppLink),
+        (DaoCloudAppSensor, links.AppLink),
         (DaoCloudBuildFlowSensor, links.BuildFlowLink),
+        (DaoCloudBuildSensor, links.BuildFlowLink),
+        (DaoCloudStackActionSensor, links.StackLink),
         (DaoCloudActionTrigger, links.AppLink),
+        (DaoCloudAppTrigger, links.AppLink),
         (DaoCloudBuildFlowTrigger, links.BuildFlowLink),
+        (DaoCloudBuildTrigger, links.BuildFlowLink),
+        (DaoCloudStackActionTrigger, links.StackLink),
     ):
         found = [task.link] if hasattr(task, "link") else list(task.operator_extra_links)
         assert [type(one) for one in found] == [link]
@@ -90,7 +103,7 @@ def test_every_operator_and_sensor_has_its_link() -> None:
 def test_airflow_knows_the_classes() -> None:
     """Airflow 2 restores a link only if its class is in the provider info."""
     names = provider_info.get_provider_info()["extra-links"]
-    for link in (links.AppLink, links.BuildFlowLink):
+    for link in (links.AppLink, links.BuildFlowLink, links.StackLink):
         assert f"{link.__module__}.{link.__qualname__}" in names
 
 

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.journal import Course
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
@@ -83,7 +84,7 @@ def test_mapping_over_actions() -> None:
         )
     task = mapped.unmap({"action": "start"})
     assert isinstance(task, DaoCloudAppActionOperator)
-    assert task.call().path == "/apps/a/actions/start"
+    assert task.call(Course()).path == "/apps/a/actions/start"
 
 
 def test_default_args_of_the_dag_count() -> None:

@@ -23,10 +23,13 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_daocloud import deferral
 from airflow_provider_daocloud.api.errors import CouldNotFindOutError, InputError
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
-from airflow_provider_daocloud.sensors import daocloud as sensors
+from airflow_provider_daocloud.sensors import base as sensors
 from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
+    DaoCloudAppSensor,
     DaoCloudBuildFlowSensor,
+    DaoCloudBuildSensor,
+    DaoCloudStackActionSensor,
 )
 from airflow_provider_daocloud.waits import Cadence
 from tests.waiting.modes import (
@@ -47,6 +50,29 @@ def action_sensor(**arguments: Any) -> DaoCloudActionSensor:
 
 def flow_sensor(**arguments: Any) -> DaoCloudBuildFlowSensor:
     return DaoCloudBuildFlowSensor(**({"task_id": "task", "build_flow_id": "f"} | arguments))
+
+
+def app_sensor(**arguments: Any) -> DaoCloudAppSensor:
+    return DaoCloudAppSensor(**({"task_id": "task", "app_id": "a"} | arguments))
+
+
+def build_sensor(**arguments: Any) -> DaoCloudBuildSensor:
+    ids = {"build_flow_id": "f", "build_id": "1"}
+    return DaoCloudBuildSensor(**({"task_id": "task"} | ids | arguments))
+
+
+def stack_sensor(**arguments: Any) -> DaoCloudStackActionSensor:
+    ids = {"stack_id": "s", "action_id": "an-action"}
+    return DaoCloudStackActionSensor(**({"task_id": "task"} | ids | arguments))
+
+
+MAKERS: list[Callable[..., Any]] = [
+    action_sensor,
+    app_sensor,
+    build_sensor,
+    flow_sensor,
+    stack_sensor,
+]
 
 
 def dag(**arguments: Any) -> DAG:
@@ -88,6 +114,32 @@ def test_ids_and_connection_are_rendered() -> None:
     flow.render_template_fields(context)
     assert (action.app_id, action.action_id, action.daocloud_conn_id) == ("a", "b", "e")
     assert (flow.build_flow_id, flow.not_package_id, flow.daocloud_conn_id) == ("c", "d", "e")
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_everything_that_names_something_is_rendered(make: Callable[..., Any]) -> None:
+    """Whatever a sensor is of, its ids (and release and package) may be templates."""
+    plain = make()
+    names = [name for name in plain.template_fields if isinstance(getattr(plain, name), str)]
+    assert len(names) > 1
+    with dag():
+        task = make(**{name: f"{{{{ params.{name} }}}}" for name in plain.template_fields})
+    context: Any = {"params": {name: f"the {name}" for name in plain.template_fields}}
+    task.render_template_fields(context)
+    for name in plain.template_fields:
+        assert getattr(task, name) == f"the {name}"
+    own = {"build_flow_id", "build_id", "app_id", "action_id", "stack_id"}
+    assert own & set(vars(plain)) <= set(plain.template_fields)
+
+
+def test_mapping_over_apps() -> None:
+    with dag():
+        mapped = DaoCloudAppSensor.partial(task_id="mapped", release_name="v2").expand(
+            app_id=["a", "b"]
+        )
+    task = mapped.unmap({"app_id": "b"})
+    assert isinstance(task, DaoCloudAppSensor)
+    assert (task.wait().app_id, task.wait().release_name) == ("b", "v2")
 
 
 def test_mapping_over_actions() -> None:
@@ -184,7 +236,7 @@ NAN, INF = float("nan"), float("inf")
     ],
     ids=str,
 )
-@pytest.mark.parametrize("make", [action_sensor, flow_sensor])
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_bad_argument_is_an_error_of_the_dag_file(
     make: Callable[..., Any], field: str, arguments: dict[str, Any]
 ) -> None:
@@ -201,6 +253,12 @@ def test_statuses_that_no_build_has(statuses: Any) -> None:
         flow_sensor(target_statuses=statuses)
 
 
+@pytest.mark.parametrize("states", [[], "UP", ["RUNNING", "x"], ["UNKNOWN"], [""]], ids=str)
+def test_states_that_no_app_has(states: Any) -> None:
+    with pytest.raises(InputError, match=r"^target_states: "):
+        app_sensor(target_states=states)
+
+
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 @pytest.mark.parametrize(
     ("make", "field", "bad"),
@@ -213,6 +271,15 @@ def test_statuses_that_no_build_has(statuses: Any) -> None:
         (flow_sensor, "build_flow_id", "  "),
         (flow_sensor, "build_flow_id", ["a"]),
         (flow_sensor, "not_package_id", "{{ x }}"),
+        (app_sensor, "app_id", "None"),
+        (app_sensor, "release_name", "None"),
+        (app_sensor, "release_name", ""),
+        (build_sensor, "build_flow_id", "a/b"),
+        (build_sensor, "build_id", "None"),
+        (build_sensor, "build_id", None),
+        (build_sensor, "build_id", True),
+        (stack_sensor, "stack_id", ""),
+        (stack_sensor, "action_id", "None"),
     ],
     ids=str,
 )
@@ -224,6 +291,23 @@ def test_a_bad_id_fails_without_a_retry_and_nothing_is_sent(
     assert str(ending.error).startswith(f"{field}: ")
     assert not sandbox.counts
     assert not sandbox.connections
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+def test_a_release_that_renders_to_nothing_is_not_any_release(sandbox: Sandbox, mode: str) -> None:
+    """With native rendering a template can become None, and must not be taken for no wish."""
+
+    def make() -> Any:
+        task = app_sensor(release_name="{{ params.release }}", **SENSOR_MODES[mode])
+        task.release_name = None
+        if task.start_from_trigger:
+            task.start_trigger_args.trigger_kwargs["release_name"] = None
+        return task
+
+    ending = Run(make).to_the_end()
+    assert ending.kind == "AirflowFailException"
+    assert str(ending.error) == "release_name: must be a string, not NoneType."
+    assert not sandbox.counts
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -298,7 +382,7 @@ def test_what_the_trigger_starts_with_is_the_same_at_every_parse() -> None:
 def test_it_is_set_on_the_instance_alone() -> None:
     """A mapped task would start with the arguments of the class."""
     starting()
-    for cls in (DaoCloudActionSensor, DaoCloudBuildFlowSensor):
+    for cls in (type(make()) for make in MAKERS):
         assert not cls.start_from_trigger
         assert cls.start_trigger_args is None
 

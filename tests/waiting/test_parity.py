@@ -22,7 +22,9 @@ from airflow_provider_daocloud.operators.daocloud import (
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
+    DaoCloudAppSensor,
     DaoCloudBuildFlowSensor,
+    DaoCloudSensor,
 )
 from tests.waiting.modes import (
     ENDS_FROM_TRIGGER,
@@ -478,7 +480,98 @@ FLOW_SENSOR: list[Scenario] = [
     new_build_never_comes,
 ]
 
-SENSOR: list[Scenario] = ACTION_SENSOR + FLOW_SENSOR
+
+# --- an app ---------------------------------------------------------------------------------------
+
+APP_RESULT = {
+    "name": "web",
+    "state": "RUNNING",
+    "release_name": "v1.0.0",
+    "image": "daocloud.io/sandbox/web",
+    "package_id": "a new package",
+    "created_at": "a date",
+    "last_operated_at": "a date",
+}
+
+
+def app_sensor(app: Any, expected: dict[str, Any], **arguments: Any) -> Expected:
+    return Expected(DaoCloudAppSensor, {"app_id": app.id} | arguments, **expected)
+
+
+def app_comes_up(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web", state="STOPPED")
+    sandbox.world.plan(ActionPlan(seconds=0.3))
+    sandbox.world.operate(app.id, "start")
+    return app_sensor(app, {"result": APP_RESULT | {"id": app.id}})
+
+
+def app_is_up(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    return app_sensor(app, {"result": APP_RESULT | {"id": app.id}})
+
+
+def app_is_spelled_otherwise(sandbox: Sandbox) -> Expected:
+    """A state in lower case, as the real service shows it, is the same state."""
+    app = sandbox.world.add_app("web", state="SLEEPING")
+    sandbox.set_options(state_case="lower")
+    result = APP_RESULT | {"id": app.id, "state": "SLEEPING"}
+    return app_sensor(app, {"result": result}, target_states=["stopped", "sleeping"])
+
+
+def app_runs_the_new_release(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(seconds=0.3))
+    sandbox.world.operate(app.id, "redeploy", "v2")
+    result = APP_RESULT | {"id": app.id, "release_name": "v2"}
+    return app_sensor(app, {"result": result}, release_name="v2")
+
+
+def app_stays_down(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web", state="NOT_RUNNING")
+    message = f"app {app.id}: time is up after 0.3 s, and it is NOT_RUNNING."
+    return app_sensor(app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=0.3)
+
+
+def app_keeps_its_release(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    message = f"app {app.id}: time is up after 0.3 s, and it is RUNNING, release v1.0.0."
+    return app_sensor(
+        app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=0.3, release_name="v2"
+    )
+
+
+def app_to_watch_is_unknown(sandbox: Sandbox) -> Expected:
+    return Expected(
+        DaoCloudAppSensor,
+        {"app_id": "nobody"},
+        kind="AirflowFailException",
+        message="GET /apps/nobody: there is no such thing for this token (HTTP 404)."
+        + said(sandbox, "/apps/nobody"),
+    )
+
+
+def release_is_none(sandbox: Sandbox) -> Expected:
+    return Expected(
+        DaoCloudAppSensor,
+        {"app_id": "x", "release_name": "None"},
+        kind="AirflowFailException",
+        message="release_name: a template rendered to None. "
+        "Does the task that it pulls from return a value?",
+    )
+
+
+APP_SENSOR: list[Scenario] = [
+    app_comes_up,
+    app_is_up,
+    app_is_spelled_otherwise,
+    app_runs_the_new_release,
+    app_stays_down,
+    app_keeps_its_release,
+    app_to_watch_is_unknown,
+    release_is_none,
+]
+
+SENSOR: list[Scenario] = ACTION_SENSOR + FLOW_SENSOR + APP_SENSOR
 
 
 # --- an operator that acts and waits --------------------------------------------------------------
@@ -675,7 +768,7 @@ def check(done: Done, different: tuple[str, str] | None = None) -> None:
     """Check that a task ended as it should, or as the known difference says."""
     expected, ending, action_ids = done.expected, done.ending, done.action_ids
     message = "" if ending.error is None else str(ending.error)
-    if expected.task is not DaoCloudActionSensor:
+    if not issubclass(expected.task, DaoCloudSensor):
         for action_id in action_ids:
             message = message.replace(action_id, "the action")
     message = re.sub(r"unreadable for \d+ s", "unreadable for N s", message)
@@ -689,7 +782,7 @@ def check(done: Done, different: tuple[str, str] | None = None) -> None:
     xcoms: dict[str, Any] = {}
     if expected.kind == "success":
         xcoms["return_value"] = expected.result
-    if expected.task not in (DaoCloudActionSensor, DaoCloudBuildFlowSensor) and action_ids:
+    if not issubclass(expected.task, DaoCloudSensor) and action_ids:
         xcoms["action_id"] = action_ids[-1]
     # Links have tests of their own: a trigger that starts a task pushes them, not a worker.
     pushed = {key: value for key, value in ending.xcoms.items() if not key.endswith("_link")}

@@ -21,6 +21,7 @@ from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 from airflow_provider_daocloud.triggers.accounts import accounts
 from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
+    DaoCloudAppTrigger,
     DaoCloudBuildFlowTrigger,
 )
 from tests.waiting.modes import AIRFLOW, WHO, Lines, log_of, trigger_of
@@ -43,6 +44,31 @@ def flow(sandbox: Sandbox, plan: BuildPlan | None = None, **more: Any) -> Any:
     sandbox.world.start_build(made.id, plan or BuildPlan(polls=2))
     more = {"poll_interval": 0.05, "timeout": 30.0} | more
     return DaoCloudBuildFlowTrigger(build_flow_id=made.id, **more)
+
+
+def app(sandbox: Sandbox, plan: ActionPlan | None = None, **more: Any) -> Any:
+    """Return a trigger that waits for a new app, which is being started."""
+    made = sandbox.world.add_app("web", state="STOPPED")
+    sandbox.world.plan(plan or ActionPlan(seconds=0.2))
+    sandbox.world.operate(made.id, "start")
+    more = {"poll_interval": 0.05, "timeout": 30.0, "fail_states": ["STOPPED"]} | more
+    return DaoCloudAppTrigger(app_id=made.id, **more)
+
+
+# What makes each of them go on for ever, fail, and succeed after some time.
+PLANS: dict[Any, tuple[Any, Any, Any]] = {
+    action: (
+        ActionPlan(by_hand=True),
+        ActionPlan(state="FAILED", polls=1),
+        ActionPlan(polls=12),
+    ),
+    app: (
+        ActionPlan(by_hand=True),
+        ActionPlan(state="FAILED", seconds=0.1),
+        ActionPlan(seconds=0.6),
+    ),
+    flow: (BuildPlan(by_hand=True), BuildPlan(outcome="Error"), BuildPlan(polls=12)),
+}
 
 
 async def outcome(trigger: Any) -> dict[str, Any]:
@@ -100,8 +126,9 @@ def test_waits_of_two_connections_with_the_same_account_share_a_poller(
         return count, len(found._pollers)
 
     assert asyncio.run(pollers()) == (1, 0)
-    # One call of the list serves them all: far fewer than one for each wait and look.
-    assert sandbox.counts["get_build_flow"] == 0
+    # One call of the list serves them all: far fewer than one for each wait and look. What it shows
+    # to have ended is asked for itself.
+    assert sandbox.counts["get_build_flow"] == 3
     assert 1 <= sandbox.counts["list_build_flows"] <= 5
 
 
@@ -138,19 +165,18 @@ def test_the_last_wait_leaves_no_task_and_no_connection_behind(sandbox: Sandbox)
     assert sandbox.connections <= 2
 
 
-@pytest.mark.parametrize("make", [action, flow])
+@pytest.mark.parametrize("make", [action, app, flow])
 def test_a_wait_that_is_cancelled_fails_or_times_out_does_not_disturb_others(
     sandbox: Sandbox, make: Callable[..., Any]
 ) -> None:
-    by_hand = ActionPlan(by_hand=True) if make is action else BuildPlan(by_hand=True)
-    fails = ActionPlan(state="FAILED", polls=1) if make is action else BuildPlan(outcome="Error")
+    by_hand, fails, succeeds = PLANS[make]
 
     async def run() -> list[str]:
         cancelled = [asyncio.create_task(outcome(make(sandbox, by_hand))) for _ in range(2)]
         others = [
             make(sandbox, fails),
             make(sandbox, by_hand, timeout=0.3),
-            make(sandbox, type(by_hand)(polls=12)),
+            make(sandbox, succeeds),
         ]
         running = [asyncio.create_task(outcome(trigger)) for trigger in others]
         await until(lambda: sum(sandbox.counts.values()) > 2)
@@ -271,6 +297,25 @@ def test_a_flow_that_the_list_lacks_is_asked_for_by_itself(
     assert outcomes(*triggers) == ["succeeded"] * 3
 
 
+def test_an_app_that_the_list_lacks_is_asked_for_by_itself(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its time is up when it is up, though no list shows it."""
+    triggers = [app(sandbox), app(sandbox, PLANS[app][0], timeout=0.5), app(sandbox)]
+    lacking = {trigger.app_id for trigger in triggers[:2]}
+    interpret = protocol.interpret
+
+    def without_them(call: Any, answer: Any, **more: Any) -> Any:
+        data = json.loads(answer.body)
+        if "app" in data:
+            data["app"] = [a for a in data["app"] if a["id"] not in lacking]
+            answer = type(answer)(answer.status, answer.headers, json.dumps(data).encode())
+        return interpret(call, answer, **more)
+
+    monkeypatch.setattr(f"{AsyncDaoCloudClient.__module__}.interpret", without_them)
+    assert outcomes(*triggers) == ["succeeded", "timeout", "succeeded"]
+
+
 def test_an_unknown_flow_among_others_fails_alone(sandbox: Sandbox) -> None:
     unknown = DaoCloudBuildFlowTrigger(build_flow_id="nothing", poll_interval=0.05)
     assert outcomes(flow(sandbox), unknown, flow(sandbox)) == ["succeeded", "fatal", "succeeded"]
@@ -297,14 +342,13 @@ async def after_a_look(sandbox: Sandbox, triggers: list[Any], step: Callable[[],
     return await asyncio.gather(*tasks)
 
 
-@pytest.mark.parametrize("make", [action, flow])
+@pytest.mark.parametrize("make", [action, app, flow])
 def test_after_a_401_the_connection_is_resolved_once_more(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
 ) -> None:
     """A token that was rotated, in the service and in the Connection, stops no wait."""
     resolved = count_look_ups(monkeypatch)
-    by_hand = ActionPlan(by_hand=True) if make is action else BuildPlan(by_hand=True)
-    triggers = [make(sandbox, by_hand) for _ in range(3)]
+    triggers = [make(sandbox, PLANS[make][0]) for _ in range(3)]
 
     def step() -> None:
         rotate(sandbox, monkeypatch, "a-new-token")
@@ -319,12 +363,11 @@ def test_after_a_401_the_connection_is_resolved_once_more(
     assert resolved == ["daocloud_default"] * 2
 
 
-@pytest.mark.parametrize("make", [action, flow])
+@pytest.mark.parametrize("make", [action, app, flow])
 def test_after_a_401_with_the_same_token_it_fails_at_once(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
 ) -> None:
-    by_hand = ActionPlan(by_hand=True) if make is action else BuildPlan(by_hand=True)
-    triggers = [make(sandbox, by_hand) for _ in range(3)]
+    triggers = [make(sandbox, PLANS[make][0]) for _ in range(3)]
 
     def step() -> None:
         rotate(sandbox, monkeypatch, sandbox.token)
@@ -434,7 +477,7 @@ def test_an_edited_connection_is_noticed(sandbox: Sandbox, monkeypatch: pytest.M
     assert asyncio.run(run()) == "succeeded"
 
 
-@pytest.mark.parametrize("make", [action, flow])
+@pytest.mark.parametrize("make", [action, app, flow])
 @pytest.mark.parametrize(
     "extra",
     [{"ca_bundle": "/nowhere.pem"}, {"proxies": "socks9://x:1"}, {"unknown": 1}],
@@ -525,7 +568,7 @@ def test_a_trigger_that_is_killed_says_what_goes_on(sandbox: Sandbox) -> None:
 # --- arguments ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [action, flow])
+@pytest.mark.parametrize("make", [action, app, flow])
 def test_arguments_survive_storage_and_have_no_secret(
     sandbox: Sandbox, make: Callable[..., Any]
 ) -> None:
@@ -536,18 +579,49 @@ def test_arguments_survive_storage_and_have_no_secret(
     assert sandbox.token not in repr((path, kwargs, trigger))
 
 
-@pytest.mark.parametrize("make", [action, flow])
+@pytest.mark.parametrize("make", [action, app, flow])
 def test_arguments_of_a_later_version_are_ignored_and_missing_ones_have_defaults(
     sandbox: Sandbox, make: Callable[..., Any]
 ) -> None:
     """Worker and triggerer are of different versions during an upgrade."""
     path, kwargs = make(sandbox).serialize()
-    needed = {"app_id", "action_id", "build_flow_id"}
+    needed = {"app_id", "action_id", "build_flow_id", "build_id", "stack_id"}
     kwargs = {name: value for name, value in kwargs.items() if name in needed}
     kwargs |= {"poll_interval": 0.05}
     assert outcomes(trigger_of(path, kwargs | {"an_argument_of_tomorrow": {"x": 1}})) == [
         "succeeded"
     ]
+
+
+CARRIED = {"step": "verify", "tried": [1, {"x": None}], "name": "雪"}
+
+
+@pytest.mark.parametrize("how", ["succeeded", "failed", "timeout", "fatal"])
+def test_what_is_carried_comes_back_with_the_event(sandbox: Sandbox, how: str) -> None:
+    """However the wait ends, and through storage as JSON."""
+    by_hand, fails, succeeds = PLANS[app]
+    plan = {"succeeded": succeeds, "failed": fails}.get(how, by_hand)
+    more = {"timeout": {"timeout": 0.2}, "fatal": {"target_states": ["x"]}}.get(how, {})
+    path, kwargs = app(sandbox, plan, carry=CARRIED, **more).serialize()
+    ended = asyncio.run(outcome(trigger_of(path, json.loads(json.dumps(kwargs)))))
+    assert (ended["outcome"], json.loads(json.dumps(ended))["carry"]) == (how, CARRIED)
+
+
+def test_an_event_carries_nothing_that_was_not_given(sandbox: Sandbox) -> None:
+    assert "carry" not in asyncio.run(outcome(action(sandbox)))
+    assert asyncio.run(outcome(action(sandbox, carry={})))["carry"] == {}
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="no trigger before it may end a task")
+def test_what_is_carried_is_no_xcom_of_a_task_that_the_trigger_ends(sandbox: Sandbox) -> None:
+    trigger = app(sandbox, carry=CARRIED, end_task=True)
+
+    async def run() -> Any:
+        return [event async for event in trigger.run()]
+
+    (event,) = asyncio.run(run())
+    assert set(event.xcoms) == {"return_value"}
+    assert "carry" not in event.xcoms["return_value"]
 
 
 @pytest.mark.parametrize("bad", ["", "{{ x }}", "None", "a/b", None, 5], ids=repr)

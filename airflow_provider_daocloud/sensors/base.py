@@ -1,0 +1,327 @@
+"""What the sensors share: all of a sensor but what it waits for."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_provider_daocloud.api.errors import (
+    CallError,
+    DaoCloudError,
+    InputError,
+    NotFoundError,
+    WaitError,
+    WaitTimeoutError,
+)
+from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, FIRST_INTERVAL, check_seconds
+from airflow_provider_daocloud.deferral import (
+    TimeLimit,
+    default_deferrable,
+    ends_from_trigger,
+    growing,
+    outcome_of_event,
+    why_not_end_from_trigger,
+    why_not_start_from_trigger,
+)
+from airflow_provider_daocloud.exceptions import outcome_error, outcome_of
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.lazy import lazy
+from airflow_provider_daocloud.links import push_links
+from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_daocloud import waits
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
+
+# What a sensor in reschedule mode remembers between its looks, in the task state store (3.3+).
+STATE_KEY = "daocloud_wait"
+
+
+class DaoCloudSensor(BaseSensorOperator):
+    """Base of the sensors. All fields of Airflow's own sensors work as they are known.
+
+    A fault of DaoCloud or of the network does not end the wait: it ends as *could not find out*
+    only when DaoCloud was unreadable for ``max_outage``. A thing that failed, a time-out and an
+    error that no retry can mend become a skip with ``soft_fail`` or ``never_fail``; *could not find
+    out* becomes one with ``never_fail`` alone.
+
+    :param max_outage: seconds (or a timedelta) for which DaoCloud may be unreadable; 0 ends the
+        wait at the first fault.
+    :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
+    :param poke_interval: seconds (or a timedelta) between two looks. Default: 10, and 60 in
+        ``reschedule`` mode, where each look starts a process. When deferred it is the longest time
+        between two looks, and the first come sooner; with ``exponential_backoff`` the shortest.
+    :param deferrable: whether to wait in the triggerer, which costs next to nothing. Default:
+        ``[operators] default_deferrable``.
+    :param end_from_trigger: whether the triggerer may end the task when the wait has succeeded, so
+        that no worker is needed for it. Where Airflow would drop something (a success callback,
+        outlet events), a worker ends the task all the same, and its log says so.
+    :param start_from_trigger: whether the triggerer may start the task, so that no worker is
+        needed at all. Where that cannot work (an argument from another task, a mapped task, Airflow
+        before 3.3), a worker starts it all the same, and its log says so.
+    :raises AirflowSensorTimeout: the time is up; a last look was taken then.
+    :raises CouldNotFindOutError: DaoCloud was unreadable for longer than ``max_outage``.
+    :raises AirflowFailException: no retry can mend it: a bad argument, a wrong token, no such
+        thing.
+    """
+
+    template_fields: Sequence[str] = ("daocloud_conn_id",)
+    ui_color: str = "#d8f5e6"
+    trigger_class: ClassVar[type[DaoCloudTrigger]]
+    failure: ClassVar[type[WaitError]]
+
+    def __init__(
+        self,
+        *,
+        max_outage: float | timedelta = DEFAULT_MAX_OUTAGE,
+        daocloud_conn_id: str = DaoCloudHook.default_conn_name,
+        poke_interval: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+        mode: str = "poke",
+        deferrable: bool | None = None,
+        end_from_trigger: bool = False,
+        start_from_trigger: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if timeout is not None:  # only then: Airflow 2 does not take None for its default
+            timeout = kwargs["timeout"] = check_seconds("timeout", timeout)
+        if poke_interval is None:
+            poke_interval = 60.0 if mode == "reschedule" else 10.0
+            poke_interval = min(poke_interval, timeout or poke_interval)
+        interval = check_seconds("poke_interval", poke_interval)
+        super().__init__(poke_interval=interval, mode=mode, **kwargs)
+        if self.timeout < interval:
+            raise InputError("timeout", "is shorter than poke_interval: the wait would never look.")
+        self.max_outage = check_seconds("max_outage", max_outage, zero=True)
+        self.daocloud_conn_id = daocloud_conn_id
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.end_from_trigger = end_from_trigger
+        if start_from_trigger and not self.deferrable:
+            raise InputError("start_from_trigger", "needs deferrable=True.")
+        self._start_wanted = start_from_trigger
+        self._why_a_worker = "it is mapped, or run by dag.test()"
+        self._tracker: waits.Tracker | None = None
+        self._limit = TimeLimit(self.timeout)
+
+    @abstractmethod
+    def wait(self) -> waits.Wait:
+        """Return what to wait for; raises InputError for what cannot be sent."""
+
+    @abstractmethod
+    def wait_arguments(self) -> dict[str, Any]:
+        """Return what the trigger needs to know of the thing to wait for."""
+
+    @cached_property
+    def hook(self) -> DaoCloudHook:
+        """The hook of the connection."""
+        return DaoCloudHook(self.daocloud_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Wait as Airflow's sensors do, and end as in every other mode."""
+        if self.deferrable:
+            return self._defer(context)
+        if not self.reschedule:  # there, Airflow applies execution_timeout to each look alone
+            self._limit = TimeLimit.of(self.timeout, self.execution_timeout)
+            self.timeout = self._limit.seconds
+        try:
+            # Unwrapped: Airflow 2 takes a nested execute for one outside of any task, warns, and
+            # with allow_nested_operators=False refuses it.
+            return inspect.unwrap(BaseSensorOperator.execute)(self, context)
+        except (AirflowSensorTimeout, AirflowSkipException) as e:
+            if e.__cause__ is None and self._tracker is not None:
+                # Airflow's own, not ours with a cause: the time is up.
+                outcome = waits.Outcome.of_error(self._tracker.timed_out(self.timeout))
+                self._end(replace(outcome, limit=self._limit.name))
+            raise
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Resume, and end in the words of every mode, which Airflow's sensors would replace."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as e:
+            if isinstance(e.__cause__, AirflowSkipException):
+                raise e.__cause__ from e.__cause__.__cause__
+            raise
+
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002 - Airflow passes it
+        event: Any = None,
+    ) -> Any:
+        """Return the thing, or raise why the wait ended without success: as in every mode."""
+        try:
+            outcome = outcome_of_event(
+                event, self.wait, self.hook.send, may_end=self.end_from_trigger
+            )
+        except (DaoCloudError, AirflowNotFoundException) as e:
+            outcome = outcome_of(e)
+        if outcome.kind != "succeeded":
+            self._end(outcome)
+        return outcome.result
+
+    def _defer(self, context: Context) -> Any:  # noqa: RET503 - defer raises
+        began = time.time()
+        if self._start_wanted:
+            self.log.info("A worker starts this task, not the trigger: %s.", self._why_a_worker)
+        end_task = ends_from_trigger(self)
+        try:
+            tracker = waits.Tracker(self.wait(), started=began, max_outage=self.max_outage)
+            self._push_links(context)
+            try:
+                look = tracker.saw(self.hook.look(tracker.wait.call()))
+            except CallError as e:
+                tracker.missed(e, time.time())
+            else:
+                if look.verdict == "succeeded":
+                    return look.result
+            self._wait_log.look(tracker, time.time())
+        except (DaoCloudError, AirflowNotFoundException) as e:
+            self._end(outcome_of(e))
+        finally:
+            self.hook.close()
+        limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
+        arguments = self._trigger_arguments(limit, end_task)
+        arguments |= {"started": began, "memory": tracker.memory}
+        self.defer(
+            trigger=self.trigger_class(**arguments),
+            method_name="execute_complete",
+            timeout=limit.backstop,
+        )
+
+    def _trigger_arguments(self, limit: TimeLimit, end_task: bool) -> dict[str, Any]:
+        if self.exponential_backoff:
+            intervals = growing(self.poke_interval, self.max_wait)
+        else:
+            intervals = {"poll_interval": self.poke_interval}
+        return {
+            **self.wait_arguments(),
+            **intervals,
+            "daocloud_conn_id": self.daocloud_conn_id,
+            "timeout": limit.seconds,
+            "limit": limit.name,
+            "max_outage": self.max_outage,
+            "end_task": end_task,
+            "push_result": self.do_xcom_push,
+        }
+
+    def _may_start_from_trigger(self) -> None:
+        """Let the triggerer start this task, if it can; called at the end of ``__init__``.
+
+        Set on the instance: a mapped task would start with a class attribute's arguments.
+        """
+        if not self._start_wanted:
+            return
+        values = [getattr(self, name) for name in self.template_fields]
+        why_not = why_not_start_from_trigger(self, values)
+        if why_not is not None:
+            self._why_a_worker = why_not
+            return
+        from airflow.triggers.base import StartTriggerArgs
+
+        limit = TimeLimit.of(self.timeout, self.execution_timeout)
+        end_task = self.end_from_trigger and why_not_end_from_trigger(self) is None
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"{self.trigger_class.__module__}.{self.trigger_class.__qualname__}",
+            trigger_kwargs=self._trigger_arguments(limit, end_task),
+            next_method="execute_complete",
+            timeout=limit.backstop,
+        )
+        self.start_from_trigger = True
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once. Returns the thing as JSON-safe data when it has succeeded."""
+        try:
+            tracker = self._tracker = self._tracker or self._begin(context)
+            look = self._look(tracker)
+        except (DaoCloudError, AirflowNotFoundException) as e:
+            self._end(outcome_of(e))
+        self._remember(context, tracker)
+        self._wait_log.look(tracker, time.time())
+        if look is not None and look.verdict == "succeeded":
+            return PokeReturnValue(is_done=True, xcom_value=look.result)
+        return PokeReturnValue(is_done=False)
+
+    def _look(self, tracker: waits.Tracker) -> waits.Look | None:
+        while True:
+            try:
+                return tracker.saw(self.hook.look(tracker.wait.call()))
+            except CallError as e:
+                tracker.missed(e, time.time())
+                if not (isinstance(e, NotFoundError) and self.reschedule):
+                    return None
+            # Each look of a rescheduled sensor is a new process, which cannot know that the action
+            # was just posted: it takes the time here in which a replica may lag behind the POST.
+            time.sleep(FIRST_INTERVAL)
+
+    def _end(self, outcome: waits.Outcome) -> NoReturn:
+        error = outcome_error(outcome, self.failure)
+        if isinstance(error, WaitTimeoutError):
+            error = AirflowSensorTimeout(str(error))
+        if self.never_fail or (self.soft_fail and outcome.kind != "unknown"):
+            raise AirflowSkipException(str(error)) from error
+        raise error
+
+    def _get_next_poke_interval(
+        self,
+        started_at: datetime | float,
+        run_duration: Callable[[], float],
+        poke_count: int,
+    ) -> float:
+        interval = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        error = self._tracker.last_error if self._tracker else None
+        if error is not None and error.retry_at is not None:
+            interval = max(interval, error.retry_at - time.time() + 1.0)
+        # The last look comes when the time is up, not up to an interval later.
+        return float(max(0.0, min(interval, self.timeout - run_duration() + 0.01)))
+
+    @cached_property
+    def _wait_log(self) -> waits.WaitLog:
+        return waits.WaitLog(self.log.info)
+
+    def _push_links(self, context: Context) -> None:
+        push_links(self, context["ti"], self.hook.get_conn().endpoint)
+
+    def _begin(self, context: Context) -> waits.Tracker:
+        tracker = waits.Tracker(self.wait(), started=time.time(), max_outage=self.max_outage)
+        tracker.wait.call()  # a bad id ends here, before anything is sent
+        store: Any = context.get("task_state_store") if self.reschedule else None
+        match store.get(STATE_KEY) if store is not None else None:
+            case {
+                "try_number": int(try_number),
+                "started": int() | float() as started,
+                "memory": dict() as memory,
+            } if try_number == context["ti"].try_number:
+                tracker.started, tracker.memory = started, memory
+        # Airflow forgets a task's XComs when it starts it, also for the next look.
+        self._push_links(context)
+        return tracker
+
+    def _remember(self, context: Context, tracker: waits.Tracker) -> None:
+        # The store outlives tries and clears, so the entry says which try it is of.
+        store: Any = context.get("task_state_store") if self.reschedule else None
+        if store is not None:
+            entry = {
+                "try_number": context["ti"].try_number,
+                "started": tracker.started,
+                "memory": tracker.memory,
+            }
+            store.set(STATE_KEY, entry)
