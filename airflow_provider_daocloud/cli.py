@@ -3,7 +3,8 @@
 Exit codes, for scripts:
 
 - 0: it is done; without ``--wait``: it was accepted.
-- 1: DaoCloud says no: the action failed, or the call is refused (a wrong token, no such app).
+- 1: DaoCloud says no: the action or the build failed, or the call is refused (a wrong token, no
+  such app).
 - 2: unusable input: an option, or a field of the connection. Nothing was sent.
 - 3: could not find out: DaoCloud cannot be read, or nobody can tell whether the action was taken.
 - 4: the time is up, and it still goes on.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
     AuthenticationError,
+    BuildFailedError,
     CallError,
     DaoCloudError,
     InputError,
@@ -34,12 +36,16 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
+from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_daocloud import waits
     from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 
     Rows = list[dict[str, Any]]
     Run = Callable[[argparse.Namespace, DaoCloudHook], Rows]
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
 
 T = TypeVar("T")
 
@@ -114,7 +120,7 @@ def stack(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
 def action(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Show one action, or wait for it: ``GET /v1/apps/{id}/actions/{action_id}``."""
     if args.wait:
-        return _wait(args, hook, args.action_id)
+        return _wait_for_action(args, hook, args.action_id)
     return [hook.get_action(args.app_id, args.action_id).as_dict()]
 
 
@@ -141,42 +147,50 @@ def restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
 def build(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Start a build of a branch: ``POST /v1/build-flows/{id}/builds``."""
     flow = args.build_flow_id
-    started = _post(lambda: hook.start_build(flow, args.branch), "build-flows")
+    started = _post(args, lambda: hook.start_build(flow, args.branch), "build-flows")
+    if args.wait:
+        wait = waits.BuildWait(flow, started.id)
+        _tell(f"DaoCloud has started it: {wait}.")
+        return _wait(args, hook, wait, "See what `build-flows` shows.")
     return [{"build_flow_id": flow, **started.as_dict()}]
 
 
 def stack_start(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Start a stack: ``POST /v1/stacks/{id}/actions/start``."""
-    return _act_on_stack(args, hook.start_stack)
+    return _act_on_stack(args, hook, hook.start_stack)
 
 
 def stack_stop(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Stop a stack: ``POST /v1/stacks/{id}/actions/stop``."""
-    return _act_on_stack(args, hook.stop_stack)
+    return _act_on_stack(args, hook, hook.stop_stack)
 
 
 def stack_restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Restart a stack: ``POST /v1/stacks/{id}/actions/restart``."""
-    return _act_on_stack(args, hook.restart_stack)
+    return _act_on_stack(args, hook, hook.restart_stack)
 
 
-def _act_on_stack(args: argparse.Namespace, post: Callable[[str], str]) -> Rows:
+def _act_on_stack(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[str], str]) -> Rows:
     stack_id = args.stack_id
-    action_id = _post(lambda: post(stack_id), f"stack {stack_id}")
+    action_id = _post(args, lambda: post(stack_id), f"stack {stack_id}")
+    if args.wait:
+        wait = waits.StackActionWait(stack_id, action_id)
+        _tell(f"DaoCloud has accepted it: {wait}.")
+        return _wait(args, hook, wait, f"See what `stack {stack_id}` shows.")
     return [{"stack_id": stack_id, "action_id": action_id}]
 
 
 def _act(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[], str]) -> Rows:
-    if args.wait:
-        _check_times(args)
-    action_id = _post(post, f"app {args.app_id}")
+    action_id = _post(args, post, f"app {args.app_id}")
     if args.wait:
         _tell(f"DaoCloud has accepted it: action {action_id} of app {args.app_id}.")
-        return _wait(args, hook, action_id)
+        return _wait_for_action(args, hook, action_id)
     return [{"app_id": args.app_id, "action_id": action_id}]
 
 
-def _post(post: Callable[[], T], look_at: str) -> T:
+def _post(args: argparse.Namespace, post: Callable[[], T], look_at: str) -> T:
+    if args.wait:
+        _check_times(args)
     try:
         return post()
     except KeyboardInterrupt:
@@ -187,10 +201,12 @@ def _post(post: Callable[[], T], look_at: str) -> T:
         ) from None
 
 
-def _wait(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
-    from airflow_provider_daocloud import waits
+def _wait_for_action(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
+    again = f"Wait for it again with `action {args.app_id} {action_id} --wait`."
+    return _wait(args, hook, waits.ActionWait(args.app_id, action_id), again)
 
-    wait = waits.ActionWait(args.app_id, action_id)
+
+def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: waits.Wait, again: str) -> Rows:
     with _progress() as (show, log):
 
         def look(call: Any) -> Any:
@@ -199,18 +215,17 @@ def _wait(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
             except CallError as e:
                 show(f"cannot be read ({e})")
                 raise
-            show(seen.state_text)
+            show(wait.judge(seen, {}).state)
             return seen
 
         try:
-            seen = waits.block(wait, look, log=log, **_check_times(args)).seen
+            ended = waits.block(wait, look, log=log, **_check_times(args))
         except KeyboardInterrupt:
             raise _EndedError(
-                f"Stopped waiting. The {wait} goes on at DaoCloud, which cannot cancel it. "
-                f"Wait for it again with `action {args.app_id} {action_id} --wait`.",
+                f"Stopped waiting. The {wait} goes on at DaoCloud, which cannot cancel it. {again}",
                 STOPPED,
             ) from None
-    return [seen.as_dict()]
+    return [ended.result]
 
 
 def _check_times(args: argparse.Namespace) -> dict[str, Any]:
@@ -239,7 +254,8 @@ def exit_code(error: Exception) -> int | None:
         return UNUSABLE
     if isinstance(error, WaitTimeoutError):
         return TIME_IS_UP
-    if isinstance(error, (ActionFailedError, AuthenticationError, NotFoundError, RefusedError)):
+    refused = (AuthenticationError, NotFoundError, RefusedError)
+    if isinstance(error, (ActionFailedError, BuildFailedError, *refused)):
         return SAYS_NO
     return UNKNOWN if isinstance(error, DaoCloudError) else None
 
@@ -402,12 +418,12 @@ def get_daocloud_cli_commands() -> list[Any]:
         command("start", "Start an app", start, app_id, *waiting),
         command("stop", "Stop an app", stop, app_id, *waiting),
         command("restart", "Restart an app", restart, app_id, *waiting),
-        command("build", "Start a build of a branch", build, flow_id, branch),
+        command("build", "Start a build of a branch", build, flow_id, branch, *waiting),
         command("stacks", "List the stacks", stacks),
         command("stack", "Show one stack", stack, stack_id),
-        command("stack-start", "Start a stack", stack_start, stack_id),
-        command("stack-stop", "Stop a stack", stack_stop, stack_id),
-        command("stack-restart", "Restart a stack", stack_restart, stack_id),
+        command("stack-start", "Start a stack", stack_start, stack_id, *waiting),
+        command("stack-stop", "Stop a stack", stack_stop, stack_id, *waiting),
+        command("stack-restart", "Restart a stack", stack_restart, stack_id, *waiting),
     )
     description = (
         f"{SUMMARY}. Exit codes: 0 done; 1 DaoCloud says no; 2 unusable input; "

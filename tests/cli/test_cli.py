@@ -19,7 +19,7 @@ from airflow import __version__ as airflow_version
 
 from airflow_provider_daocloud import cli
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,6 +129,48 @@ def test_a_stack_is_operated_on_once(run: Run, daocloud_sandbox: Sandbox, action
     (done,) = daocloud_sandbox.world.actions.values()
     assert ended.row == {"stack_id": shop, "action_id": done.id}
     assert daocloud_sandbox.effects == {f"{action}_stack": 1}
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("Success", 0), ("Failure", 1), ("Timeout", 1)])
+def test_build_can_wait_for_that_build(
+    run: Run, daocloud_sandbox: Sandbox, outcome: str, code: int
+) -> None:
+    """The build itself is read until its end, which the exit code tells."""
+    flow = daocloud_sandbox.world.build_flow("web")
+    daocloud_sandbox.world.plan_build(BuildPlan(outcome=outcome, polls=2, tag="v9"))
+
+    ended = run("build", flow.id, "master", "--wait", "-o", "json")
+
+    assert ended.code == code
+    assert (ended.row["status"], ended.row["tag"]) == (outcome, "v9")
+    assert ended.row["build_flow_id"] == flow.id
+    assert f"build {ended.row['build_id']} of build flow {flow.id}" in ended.err
+    assert daocloud_sandbox.counts["get_build"] == 3
+    assert daocloud_sandbox.effects == {"start_build": 1}
+
+
+@pytest.mark.parametrize(("state", "code"), [("SUCCESS", 0), ("FAILED", 1)])
+def test_a_stack_action_can_be_waited_for(
+    run: Run, daocloud_sandbox: Sandbox, state: str, code: int
+) -> None:
+    shop = daocloud_sandbox.world.stack("shop").id
+    daocloud_sandbox.world.plan(ActionPlan(state=state, message="no room", polls=1))
+
+    ended = run("stack-restart", shop, "--wait", "-o", "json")
+
+    assert (ended.code, ended.row["state"], ended.row["stack_id"]) == (code, state, shop)
+    assert ended.row["action_id"] in ended.err
+    assert ("no room" in ended.err) is (code == 1)
+    assert daocloud_sandbox.effects == {"restart_stack": 1}
+
+
+def test_a_build_that_goes_on_exits_with_4(run: Run, daocloud_sandbox: Sandbox) -> None:
+    daocloud_sandbox.world.plan_build(BuildPlan(by_hand=True))
+    flow = daocloud_sandbox.world.build_flow("web").id
+
+    ended = run("build", flow, "master", "--wait", "--timeout", "0.1", "-o", "json")
+
+    assert (ended.code, ended.row["status"]) == (4, "Pending")
 
 
 LATER_CALLS = [
@@ -267,6 +309,8 @@ def test_an_unknown_app_exits_with_1(run: Run) -> None:
         ["stack-start"],
         ["build", "a/b", "master"],
         ["build", "a", " "],
+        ["build", "a", "master", "--wait", "--timeout", "-1"],
+        ["stack-stop", "a", "--wait", "--max-outage", "-1"],
         ["build", "a"],
         ["launch", "a"],
         [],
