@@ -3,7 +3,8 @@
 Exit codes, for scripts:
 
 - 0: it is done; without ``--wait``: it was accepted.
-- 1: DaoCloud says no: the action failed, or the call is refused (a wrong token, no such app).
+- 1: DaoCloud says no: the action or the build failed, or the call is refused (a wrong token, no
+  such app).
 - 2: unusable input: an option, or a field of the connection. Nothing was sent.
 - 3: could not find out: DaoCloud cannot be read, or nobody can tell whether the action was taken.
 - 4: the time is up, and it still goes on.
@@ -21,11 +22,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
     AuthenticationError,
+    BuildFailedError,
     CallError,
     DaoCloudError,
     InputError,
@@ -34,19 +36,25 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
+from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
+    from airflow_provider_daocloud import waits
     from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 
     Rows = list[dict[str, Any]]
     Run = Callable[[argparse.Namespace, DaoCloudHook], Rows]
+else:
+    waits = lazy("airflow_provider_daocloud.waits")
+
+T = TypeVar("T")
 
 # For how long one call may be retried, in seconds: a person is waiting.
 PATIENCE = 15.0
 
 DONE, SAYS_NO, UNUSABLE, UNKNOWN, TIME_IS_UP, STOPPED = 0, 1, 2, 3, 4, 130
 
-SUMMARY = "Look at DaoCloud, and operate apps"
+SUMMARY = "Look at DaoCloud, build, and operate apps and stacks"
 
 
 class _EndedError(Exception):
@@ -87,6 +95,12 @@ def build_flows(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: 
     return [_only(flow.as_dict(), columns) for flow in hook.list_build_flows()]
 
 
+def stacks(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: ARG001
+    """List the stacks: ``GET /v1/stacks``."""
+    columns = ("id", "name", "last_operated_at", "created_at")
+    return [_only(stack.as_dict(), columns) for stack in hook.list_stacks()]
+
+
 def app(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Show one app: ``GET /v1/apps/{id}``."""
     found = hook.get_app(args.app_id)
@@ -98,10 +112,15 @@ def app(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     return [shown]
 
 
+def stack(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Show one stack: ``GET /v1/stacks/{id}``."""
+    return [hook.get_stack(args.stack_id).as_dict()]
+
+
 def action(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Show one action, or wait for it: ``GET /v1/apps/{id}/actions/{action_id}``."""
     if args.wait:
-        return _wait(args, hook, args.action_id)
+        return _wait_for_action(args, hook, args.action_id)
     return [hook.get_action(args.app_id, args.action_id).as_dict()]
 
 
@@ -125,27 +144,69 @@ def restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     return _act(args, hook, lambda: hook.restart_app(args.app_id))
 
 
-def _act(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[], str]) -> Rows:
+def build(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Start a build of a branch: ``POST /v1/build-flows/{id}/builds``."""
+    flow = args.build_flow_id
+    started = _post(args, lambda: hook.start_build(flow, args.branch), "build-flows")
     if args.wait:
-        _check_times(args)
-    try:
-        action_id = post()
-    except KeyboardInterrupt:
-        raise _EndedError(
-            f"Stopped while it was being sent: it may or may not have been taken. "
-            f"See what `app {args.app_id}` shows before you send it again.",
-            STOPPED,
-        ) from None
+        wait = waits.BuildWait(flow, started.id)
+        _tell(f"DaoCloud has started it: {wait}.")
+        return _wait(args, hook, wait, "See what `build-flows` shows.")
+    return [{"build_flow_id": flow, **started.as_dict()}]
+
+
+def stack_start(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Start a stack: ``POST /v1/stacks/{id}/actions/start``."""
+    return _act_on_stack(args, hook, hook.start_stack)
+
+
+def stack_stop(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Stop a stack: ``POST /v1/stacks/{id}/actions/stop``."""
+    return _act_on_stack(args, hook, hook.stop_stack)
+
+
+def stack_restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Restart a stack: ``POST /v1/stacks/{id}/actions/restart``."""
+    return _act_on_stack(args, hook, hook.restart_stack)
+
+
+def _act_on_stack(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[str], str]) -> Rows:
+    stack_id = args.stack_id
+    action_id = _post(args, lambda: post(stack_id), f"stack {stack_id}")
+    if args.wait:
+        wait = waits.StackActionWait(stack_id, action_id)
+        _tell(f"DaoCloud has accepted it: {wait}.")
+        return _wait(args, hook, wait, f"See what `stack {stack_id}` shows.")
+    return [{"stack_id": stack_id, "action_id": action_id}]
+
+
+def _act(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[], str]) -> Rows:
+    action_id = _post(args, post, f"app {args.app_id}")
     if args.wait:
         _tell(f"DaoCloud has accepted it: action {action_id} of app {args.app_id}.")
-        return _wait(args, hook, action_id)
+        return _wait_for_action(args, hook, action_id)
     return [{"app_id": args.app_id, "action_id": action_id}]
 
 
-def _wait(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
-    from airflow_provider_daocloud import waits
+def _post(args: argparse.Namespace, post: Callable[[], T], look_at: str) -> T:
+    if args.wait:
+        _check_times(args)
+    try:
+        return post()
+    except KeyboardInterrupt:
+        raise _EndedError(
+            f"Stopped while it was being sent: it may or may not have been taken. "
+            f"See what `{look_at}` shows before you send it again.",
+            STOPPED,
+        ) from None
 
-    wait = waits.ActionWait(args.app_id, action_id)
+
+def _wait_for_action(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
+    again = f"Wait for it again with `action {args.app_id} {action_id} --wait`."
+    return _wait(args, hook, waits.ActionWait(args.app_id, action_id), again)
+
+
+def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: waits.Wait, again: str) -> Rows:
     with _progress() as (show, log):
 
         def look(call: Any) -> Any:
@@ -154,18 +215,17 @@ def _wait(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
             except CallError as e:
                 show(f"cannot be read ({e})")
                 raise
-            show(seen.state_text)
+            show(wait.judge(seen, {}).state)
             return seen
 
         try:
-            seen = waits.block(wait, look, log=log, **_check_times(args)).seen
+            ended = waits.block(wait, look, log=log, **_check_times(args))
         except KeyboardInterrupt:
             raise _EndedError(
-                f"Stopped waiting. The {wait} goes on at DaoCloud, which cannot cancel it. "
-                f"Wait for it again with `action {args.app_id} {action_id} --wait`.",
+                f"Stopped waiting. The {wait} goes on at DaoCloud, which cannot cancel it. {again}",
                 STOPPED,
             ) from None
-    return [seen.as_dict()]
+    return [ended.result]
 
 
 def _check_times(args: argparse.Namespace) -> dict[str, Any]:
@@ -194,7 +254,8 @@ def exit_code(error: Exception) -> int | None:
         return UNUSABLE
     if isinstance(error, WaitTimeoutError):
         return TIME_IS_UP
-    if isinstance(error, (ActionFailedError, AuthenticationError, NotFoundError, RefusedError)):
+    refused = (AuthenticationError, NotFoundError, RefusedError)
+    if isinstance(error, (ActionFailedError, BuildFailedError, *refused)):
         return SAYS_NO
     return UNKNOWN if isinstance(error, DaoCloudError) else None
 
@@ -227,7 +288,7 @@ def _run(run: Run, args: argparse.Namespace) -> int:
             _print([e.observed], args.output, single=True)
         _tell(str(e))
         return code
-    _print(rows, args.output, single=run not in (apps, build_flows))
+    _print(rows, args.output, single=run not in (apps, build_flows, stacks))
     return DONE
 
 
@@ -307,6 +368,7 @@ def get_daocloud_cli_commands() -> list[Any]:
         help="Id of the Connection of type daocloud (default: daocloud_default)",
     )
     app_id = Arg(("app_id",), metavar="APP_ID", help="Id of the app, as `apps` lists it")
+    stack_id = Arg(("stack_id",), metavar="STACK_ID", help="Id of the stack, as `stacks` lists it")
     waiting = (
         Arg(("-w", "--wait"), action="store_true", help="Wait until it has succeeded"),
         Arg(
@@ -339,6 +401,12 @@ def get_daocloud_cli_commands() -> list[Any]:
     release = Arg(
         ("release_name",), metavar="RELEASE", help="Release (image tag); the current one is allowed"
     )
+    flow_id = Arg(
+        ("build_flow_id",),
+        metavar="FLOW_ID",
+        help="Id of the build flow, as `build-flows` lists it",
+    )
+    branch = Arg(("branch",), metavar="BRANCH", help="Branch to build")
     action_id = Arg(("action_id",), metavar="ACTION_ID", help="Id of the action")
     commands = (
         command("check", "Say whether the connection works", check),
@@ -350,6 +418,12 @@ def get_daocloud_cli_commands() -> list[Any]:
         command("start", "Start an app", start, app_id, *waiting),
         command("stop", "Stop an app", stop, app_id, *waiting),
         command("restart", "Restart an app", restart, app_id, *waiting),
+        command("build", "Start a build of a branch", build, flow_id, branch, *waiting),
+        command("stacks", "List the stacks", stacks),
+        command("stack", "Show one stack", stack, stack_id),
+        command("stack-start", "Start a stack", stack_start, stack_id, *waiting),
+        command("stack-stop", "Stop a stack", stack_stop, stack_id, *waiting),
+        command("stack-restart", "Restart a stack", stack_restart, stack_id, *waiting),
     )
     description = (
         f"{SUMMARY}. Exit codes: 0 done; 1 DaoCloud says no; 2 unusable input; "

@@ -19,7 +19,7 @@ from airflow import __version__ as airflow_version
 
 from airflow_provider_daocloud import cli
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,6 +93,124 @@ def test_build_flows_lists_every_flow(run: Run, daocloud_sandbox: Sandbox) -> No
     assert {(row["id"], row["status"], row["package_id"]) for row in rows} == {
         (flow.id, flow.status, flow.package_id) for flow in flows
     }
+
+
+def test_stacks_lists_every_stack_and_shows_one(run: Run, daocloud_sandbox: Sandbox) -> None:
+    other = daocloud_sandbox.world.add_stack("other", stack_ids=["a", "b"])
+
+    listed = json.loads(run("stacks", "-o", "json").out)
+
+    stacks = daocloud_sandbox.world.stacks.values()
+    assert {(row["id"], row["name"]) for row in listed} == {(one.id, one.name) for one in stacks}
+    row = run("stack", other.id, "-o", "json").row
+    assert (row["id"], row["stack_ids"]) == (other.id, ["a", "b"])
+
+
+def test_build_starts_one_build_of_the_branch(run: Run, daocloud_sandbox: Sandbox) -> None:
+    flow = daocloud_sandbox.world.build_flow("web")
+
+    ended = run("build", flow.id, "feature/x", "-o", "json")
+
+    assert ended.code == 0
+    (build,) = flow.builds.values()
+    assert build.ref == "feature/x"
+    assert (ended.row["build_id"], ended.row["build_flow_id"]) == (str(build.id), flow.id)
+    assert ended.row["status"] == "Pending"
+    assert daocloud_sandbox.effects == {"start_build": 1}
+
+
+@pytest.mark.parametrize("action", ["start", "stop", "restart"])
+def test_a_stack_is_operated_on_once(run: Run, daocloud_sandbox: Sandbox, action: str) -> None:
+    shop = daocloud_sandbox.world.stack("shop").id
+
+    ended = run(f"stack-{action}", shop, "-o", "json")
+
+    assert ended.code == 0
+    (done,) = daocloud_sandbox.world.actions.values()
+    assert ended.row == {"stack_id": shop, "action_id": done.id}
+    assert daocloud_sandbox.effects == {f"{action}_stack": 1}
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("Success", 0), ("Failure", 1), ("Timeout", 1)])
+def test_build_can_wait_for_that_build(
+    run: Run, daocloud_sandbox: Sandbox, outcome: str, code: int
+) -> None:
+    """The build itself is read until its end, which the exit code tells."""
+    flow = daocloud_sandbox.world.build_flow("web")
+    daocloud_sandbox.world.plan_build(BuildPlan(outcome=outcome, polls=2, tag="v9"))
+
+    ended = run("build", flow.id, "master", "--wait", "-o", "json")
+
+    assert ended.code == code
+    assert (ended.row["status"], ended.row["tag"]) == (outcome, "v9")
+    assert ended.row["build_flow_id"] == flow.id
+    assert f"build {ended.row['build_id']} of build flow {flow.id}" in ended.err
+    assert daocloud_sandbox.counts["get_build"] == 3
+    assert daocloud_sandbox.effects == {"start_build": 1}
+
+
+@pytest.mark.parametrize(("state", "code"), [("SUCCESS", 0), ("FAILED", 1)])
+def test_a_stack_action_can_be_waited_for(
+    run: Run, daocloud_sandbox: Sandbox, state: str, code: int
+) -> None:
+    shop = daocloud_sandbox.world.stack("shop").id
+    daocloud_sandbox.world.plan(ActionPlan(state=state, message="no room", polls=1))
+
+    ended = run("stack-restart", shop, "--wait", "-o", "json")
+
+    assert (ended.code, ended.row["state"], ended.row["stack_id"]) == (code, state, shop)
+    assert ended.row["action_id"] in ended.err
+    assert ("no room" in ended.err) is (code == 1)
+    assert daocloud_sandbox.effects == {"restart_stack": 1}
+
+
+def test_a_build_that_goes_on_exits_with_4(run: Run, daocloud_sandbox: Sandbox) -> None:
+    daocloud_sandbox.world.plan_build(BuildPlan(by_hand=True))
+    flow = daocloud_sandbox.world.build_flow("web").id
+
+    ended = run("build", flow, "master", "--wait", "--timeout", "0.1", "-o", "json")
+
+    assert (ended.code, ended.row["status"]) == (4, "Pending")
+
+
+LATER_CALLS = [
+    ["stacks"],
+    ["stack", "shop"],
+    ["stack-stop", "shop"],
+    ["build", "web", "master"],
+]
+
+
+@pytest.mark.parametrize("argv", LATER_CALLS)
+def test_an_older_installation_exits_with_1(
+    run: Run, daocloud_sandbox: Sandbox, argv: list[str]
+) -> None:
+    """Where builds and stacks are missing, DaoCloud says no, and nothing is done."""
+    daocloud_sandbox.set_options(later_calls=False)
+
+    ended = run(*argv)
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "404" in ended.err
+    assert daocloud_sandbox.effects == {}
+
+
+@pytest.mark.parametrize(
+    ("call", "thing"), [("start_build", "build"), ("stop_stack", "stack-stop")]
+)
+def test_a_lost_answer_of_a_later_call_exits_with_3(
+    run: Run, daocloud_sandbox: Sandbox, call: str, thing: str
+) -> None:
+    """Nobody knows whether it was taken, and it is not sent again."""
+    world = daocloud_sandbox.world
+    daocloud_sandbox.fault("drop", call=call, effect="after")
+    more = [world.build_flow("web").id, "master"] if thing == "build" else [world.stack("shop").id]
+
+    ended = run(thing, *more)
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "may have been taken" in ended.err
+    assert daocloud_sandbox.effects == {call: 1}
 
 
 def test_app_shows_its_config(run: Run, web: str) -> None:
@@ -186,6 +304,14 @@ def test_an_unknown_app_exits_with_1(run: Run) -> None:
         ["restart", "a", "--wait", "--timeout", "soon"],
         ["apps", "-o", "xml"],
         ["apps", "--conn-id", "no_such_connection"],
+        ["stack", "a/b"],
+        ["stack-start", ""],
+        ["stack-start"],
+        ["build", "a/b", "master"],
+        ["build", "a", " "],
+        ["build", "a", "master", "--wait", "--timeout", "-1"],
+        ["stack-stop", "a", "--wait", "--max-outage", "-1"],
+        ["build", "a"],
         ["launch", "a"],
         [],
     ],
@@ -254,12 +380,18 @@ def test_ctrl_c_while_it_is_sent_says_that_nobody_knows(
     def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(DaoCloudHook, "restart_app", interrupted)
+    for method, argv, look_at in (
+        ("restart_app", ["restart", web], f"`app {web}`"),
+        ("stop_stack", ["stack-stop", "x"], "`stack x`"),
+        ("start_build", ["build", "x", "master"], "`build-flows`"),
+    ):
+        monkeypatch.setattr(DaoCloudHook, method, interrupted)
 
-    ended = run("restart", web)
+        ended = run(*argv)
 
-    assert ended.code == 130
-    assert "may or may not have been taken" in ended.err
+        assert ended.code == 130
+        assert "may or may not have been taken" in ended.err
+        assert look_at in ended.err
 
 
 class Terminal(io.StringIO):
