@@ -207,7 +207,6 @@ class DaoCloudActOperator(BaseOperator):
 
     def _act(self, context: Context, journal: Journal) -> Act:
         """Return the wish for this action."""
-        client = self.hook.get_conn()
         return acting.Act(
             call=self.call(),
             app_id=self.app_id,
@@ -222,7 +221,7 @@ class DaoCloudActOperator(BaseOperator):
             needs_id=not self.wait_for_completion,
             skip_if_current=self.skip_if_current,
             run_seconds=None if journal.store is not None else _retry_of_run(self, context),
-            server_time=lambda: client.server_time,
+            server_time=lambda: self.hook.get_conn().server_time,
             stopped=lambda: self._killed,
         )
 
