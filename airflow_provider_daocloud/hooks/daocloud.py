@@ -115,6 +115,7 @@ class DaoCloudHook(BaseHook):
         except Exception:  # no such connection any more, a bad field, an outage of Airflow's own
             changed = False
         if changed:
+            self.get_conn().patience = old.patience
             old.close()
         else:
             self._client = old
