@@ -3,7 +3,8 @@
 However many waits there are, their looks go through one queue in front of at most two connections,
 at the pace that the token's hourly limit allows:
 
-- build flows: one call of the list serves every wait (a lone one asks for its own flow);
+- build flows: one call of the list serves every wait (a lone one asks for its own flow). Where the
+  list leaves out fields, a flow that has ended is asked for by its own call, which may give them;
 - actions have no list, so each is asked for. With many, the list of apps *hints*: an app whose
   entry changed gets its actions asked at once, the others are asked seldom. A hint only speeds
   things up. Nothing promises that an entry changes when an action ends: a few *scouts* are always
@@ -313,8 +314,9 @@ class _Flows(Job):
             self._poller.queue.drop(self)
             self._due = float("inf")
 
-    def looked(self, waiter: Waiter) -> None:
-        """A flow that the list lacks was asked for by itself; the list goes on."""
+    def looked(self, waiter: Waiter) -> None:  # noqa: ARG002 - any will do
+        """A flow was asked for by itself: if that did not end its wait, the list goes on."""
+        self._schedule()
 
     async def look(self) -> None:
         self._looked_at, self._due = self._poller.clock(), float("inf")
@@ -347,16 +349,29 @@ class _Flows(Job):
             item = by_id.get(str(_flow_id(waiter)))
             if item is None:
                 # Its own call says whether it is unknown, or only not in the list.
-                self._poller.queue.at(waiter, now)
+                self._ask_itself(waiter, Priority.TURN)
             elif self._failed or item != self._waiters[waiter]:
-                self._waiters[waiter] = item
-                waiter.take(BuildFlow.parse(item), now)
+                seen = BuildFlow.parse(item)
+                if _ends_in_part(waiter.tracker, seen):
+                    # The wait ends as in every other mode: by what the flow's own call says. If
+                    # that is something else, the next list leads here again.
+                    self._ask_itself(waiter, Priority.HINT)
+                else:
+                    self._waiters[waiter] = item
+                    waiter.take(seen, now)
             else:
                 waiter.check_time(now)
+
+    def _ask_itself(self, waiter: Waiter, at_most: Priority) -> None:
+        if not waiter.looking:
+            due, priority = waiter.next_due(self._poller.clock(), 0.0)
+            self._poller.queue.at(waiter, due, min(priority, at_most))
 
     def _schedule(self) -> None:
         now = self._poller.clock()
         for waiter in self._open():
+            if waiter.looking or waiter.priority is Priority.LAST:
+                continue  # `looked` comes back to it; if the time is up, that look ends it
             self._at(*waiter.next_due(now, self._poller.spare(_pause(waiter, now))))
 
     def _at(self, due: float, priority: Priority = Priority.LIST) -> None:
@@ -578,6 +593,12 @@ class _Hints(Job):
 
 def _pause(waiter: Waiter, now: float) -> float:
     return waiter.tracker.pause(now, waiter.cadence)
+
+
+def _ends_in_part(tracker: Tracker, seen: BuildFlow) -> bool:
+    """Whether a flow ends its wait, but what was seen of it may not be all that there is."""
+    look = tracker.wait.judge(seen, dict(tracker.memory))
+    return look.verdict != "ongoing" and None in look.result.values()
 
 
 def _flow_id(waiter: Waiter) -> str | None:
