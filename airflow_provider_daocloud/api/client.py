@@ -66,7 +66,9 @@ class DaoCloudClient:
         from tenacity import Retrying
 
         options = policy.tenacity_options(
-            patience=self.patience if patience is None else patience, clock=self._clock
+            acts=call.acts,
+            patience=self.patience if patience is None else patience,
+            clock=self._clock,
         )
         retrying = Retrying(sleep=self._sleep, **options)
         answer: T = retrying(self._send_once, call)

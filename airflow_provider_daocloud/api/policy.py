@@ -1,18 +1,20 @@
 """What is retried, when, and for how long: pure, and the same for both clients.
 
-A GET is repeated on every fault that can pass. A POST is repeated only if it surely never acted:
-its request never left (`UnreachableError`), or DaoCloud definitely refused it
-(`RateLimitedError`). A POST of unknown outcome is never repeated here.
+A GET is repeated on every fault that can pass, rubbish for an answer included. A POST is repeated
+only if it surely never acted: its request never left (`UnreachableError`), or DaoCloud definitely
+refused it (`RateLimitedError`). A POST of unknown outcome is never repeated here.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from airflow_provider_daocloud.api.errors import (
     CallError,
+    ProtocolError,
     RateLimitedError,
     ServerFaultError,
     UnreachableError,
@@ -25,8 +27,15 @@ LONGEST_DELAY = 30.0
 DEFAULT_PATIENCE = 60.0
 
 
-def can_pass(error: BaseException) -> bool:
-    """Whether the same call may succeed later, and has surely not acted now."""
+def can_pass(error: BaseException, *, acts: bool) -> bool:
+    """Whether the same call may succeed later, and has surely not acted now.
+
+    :param error: how the call ended.
+    :param acts: whether the call changes something.
+    """
+    if isinstance(error, ProtocolError):
+        # A proxy's page in a 200 passes. The one for a POST can hide that it was taken.
+        return not acts
     # A POST whose outcome is unknown has an error class of its own, which is not here.
     return isinstance(error, (RateLimitedError, UnreachableError, ServerFaultError))
 
@@ -54,12 +63,14 @@ def delay(
 
 def tenacity_options(
     *,
+    acts: bool,
     patience: float,
     clock: Callable[[], float],
     jitter: Callable[[], float] = random.random,
 ) -> dict[str, Any]:
     """Return the arguments for tenacity's ``Retrying`` and ``AsyncRetrying``.
 
+    :param acts: whether the call changes something.
     :param patience: seconds that the call may take in all; a wait that would end later is not
         begun, and the last error is raised at once.
     :param clock: seconds since the epoch.
@@ -76,7 +87,7 @@ def tenacity_options(
         return clock() - began + state.upcoming_sleep > patience
 
     return {
-        "retry": retry_if_exception(can_pass),
+        "retry": retry_if_exception(partial(can_pass, acts=acts)),
         "wait": wait,
         "stop": stop,
         "reraise": True,

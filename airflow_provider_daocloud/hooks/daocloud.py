@@ -94,10 +94,32 @@ class DaoCloudHook(BaseHook):
     def send(self, call: Call[T], *, patience: float | None = None) -> T:
         """Send any call that ``airflow_provider_daocloud.api.protocol`` builds.
 
+        A call that reads and is refused with a 401 is sent again if the Connection has changed
+        since it was looked up: its token was rotated.
+
         :param call: the call.
         :param patience: seconds for which it may be retried; the client's own (60) if not given.
         """
+        try:
+            return self.get_conn().send(call, patience=patience)
+        except AuthenticationError:
+            if call.acts or not self._renewed():
+                raise
         return self.get_conn().send(call, patience=patience)
+
+    def _renewed(self) -> bool:
+        """Look the connection up once more; return whether it has changed, and is taken."""
+        old, self._client = self.get_conn(), None
+        try:
+            changed = self.get_conn().endpoint != old.endpoint
+        except Exception:  # no such connection any more, a bad field, an outage of Airflow's own
+            changed = False
+        if changed:
+            self.get_conn().patience = old.patience
+            old.close()
+        else:
+            self._client = old
+        return changed
 
     def close(self) -> None:
         """Close the connections to DaoCloud. The hook stays usable."""

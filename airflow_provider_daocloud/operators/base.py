@@ -290,7 +290,6 @@ class DaoCloudActOperator(BaseOperator):
 
     def _act(self, context: Context, journal: Journal, course: Course) -> Act:
         """Return the wish for this action."""
-        client = self.hook.get_conn()
         return acting.Act(
             call=self.call(course),
             target=self.target(),
@@ -307,7 +306,7 @@ class DaoCloudActOperator(BaseOperator):
             skip_if_current=self.skip_if_current,
             course=course,
             run_seconds=None if journal.store is not None else _retry_of_run(self, context),
-            server_time=lambda: client.server_time,
+            server_time=lambda: self.hook.get_conn().server_time,
             stopped=lambda: self._killed,
         )
 

@@ -112,8 +112,8 @@ def _date_of(second: int) -> str:
 # Build flows
 
 
-def _build_flow_json(world: World, flow: BuildFlow) -> dict[str, Any]:
-    return {
+def _build_flow_json(world: World, flow: BuildFlow, *, listed: bool = False) -> dict[str, Any]:
+    made = {
         "id": flow.id,
         "name": flow.name,
         "repo": flow.repo,
@@ -124,12 +124,17 @@ def _build_flow_json(world: World, flow: BuildFlow) -> dict[str, Any]:
         "package_id": flow.package_id,
         "created_at": _date(flow.created_at),
     }
+    if world.options.build_flow_fields == "later":
+        del made["src_language"]
+        if listed:
+            del made["src_origin_url"]
+    return made
 
 
 def _list_build_flows(call: _Call) -> _Made:
     flows = call.world.read_build_flows()
-    body = _encode({"build_flows": [_build_flow_json(call.world, flow) for flow in flows]})
-    return body, f"{len(flows)} build flows", None
+    entries = [_build_flow_json(call.world, flow, listed=True) for flow in flows]
+    return _encode({"build_flows": entries}), f"{len(flows)} build flows", None
 
 
 def _get_build_flow(call: _Call) -> _Made:

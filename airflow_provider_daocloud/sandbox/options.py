@@ -37,6 +37,8 @@ class Options:
     :param app_list: ``live``, or ``frozen``: the entries never change again.
     :param app_list_lag: the list shows the apps as they were so long ago.
     :param transitional_states: whether an app shows a state like ``RESTAGING`` during an action.
+    :param build_flow_fields: ``page``, or ``later``: later revisions of the page dropped
+        ``src_language``, and from the list ``src_origin_url`` too.
     :param package_id_moves: the builds that give a flow a new ``package_id``.
     :param state_case: letter case of all states; ``page`` writes them as the page does.
     :param state_words: other words for states, by the page's word:
@@ -66,6 +68,7 @@ class Options:
     app_list: Literal["live", "frozen"] = "live"
     app_list_lag: float = 0.0
     transitional_states: bool = True
+    build_flow_fields: Literal["page", "later"] = "page"
     package_id_moves: Literal["success", "every_build", "never"] = "success"
     state_case: Literal["page", "lower", "upper", "title"] = "page"
     state_words: dict[str, str] = field(default_factory=dict)

@@ -400,7 +400,7 @@ async def _take(
         elif isinstance(step, Break):
             await _break(step, receive, send)
         elif isinstance(step, Held):
-            await _until_released(step)
+            await _until_released(step, stopping)
         elif await _stopped_within(stopping, step.seconds):
             await _break(Break(), receive, send)
             return
@@ -414,11 +414,22 @@ async def _stopped_within(stopping: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def _until_released(held: Held) -> None:
+async def _until_released(held: Held, stopping: asyncio.Event) -> None:
+    """Wait until a call is let go. If the server stops before that, drop it."""
     loop = asyncio.get_running_loop()
     released = asyncio.Event()
-    held.when_released(lambda: loop.call_soon_threadsafe(released.set))
-    await released.wait()
+
+    def let_go() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(released.set)
+
+    held.when_released(let_go)
+    waits = [loop.create_task(event.wait()) for event in (released, stopping)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if not held.released:
+        held.release(drop=True)
 
 
 async def _send(send: Send, answer: Response, *, body: bytes | None = None) -> None:

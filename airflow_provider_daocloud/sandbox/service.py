@@ -240,6 +240,8 @@ class Service:
         if fault.kind == "hold":
             held = self._hold(found, "before" if made is None else "after")
             yield held
+            with self.changed:
+                self.held.pop(held.id, None)  # the server stopped, and nobody has released it
             return Break() if held.dropped else None
         if fault.kind in ("drop", "reset"):
             return Break(reset=fault.kind == "reset")

@@ -480,8 +480,8 @@ class BuildSimulation(Simulation):
         self.builds: list[Build] = []
         self.world.order_build = self._order  # type: ignore[method-assign]
 
-    def _order(self, *what: Any) -> Build:
-        build = World.order_build(self.world, *what)
+    def _order(self, build_flow_id: str, branch: str) -> Build:
+        build = World.order_build(self.world, build_flow_id, branch)
         self.builds.append(build)
         return build
 
@@ -497,8 +497,10 @@ class BuildSimulation(Simulation):
 
     def operator(self, **arguments: Any) -> _Simulated:
         """Return a fresh copy of the operator."""
-        given = {"task_id": "act", "build_flow_id": self.flow.id, "retries": self.retries}
-        return self._ready(TriggerBuild(**given | self.arguments | arguments))
+        given: dict[str, Any] = {"task_id": "act", "build_flow_id": self.flow.id}
+        return self._ready(
+            TriggerBuild(**given | {"retries": self.retries} | self.arguments | arguments)
+        )
 
 
 class StackSimulation(Simulation):
@@ -531,7 +533,7 @@ class StackSimulation(Simulation):
 
     def operator(self, **arguments: Any) -> _Simulated:
         """Return a fresh copy of the operator."""
-        given = {"task_id": "act", "stack_id": self.stack.id, "action": "restart"}
+        given: dict[str, Any] = {"task_id": "act", "stack_id": self.stack.id, "action": "restart"}
         return self._ready(
             StackAction(**given | {"retries": self.retries} | self.arguments | arguments)
         )

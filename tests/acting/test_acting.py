@@ -169,6 +169,14 @@ def test_a_refusal_is_no_riddle(status: int) -> None:
     assert_finished(sim.to_the_end(), sim)
 
 
+@pytest.mark.parametrize("kind", ["html", "truncated", "empty", "list"])
+def test_rubbish_on_the_read_before_the_post_does_not_end_the_try(kind: str) -> None:
+    sim = Simulation()
+    sim.fault(kind, call="get_app", times=3)
+    ending = sim.run()
+    assert (ending.kind, sim.effects) == ("success", 1)
+
+
 def test_an_app_that_cannot_be_read_leaves_it_unknown() -> None:
     """And the next try finds out."""
     sim = simulation("redeploy", max_outage=60.0)

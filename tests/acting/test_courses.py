@@ -43,6 +43,7 @@ def test_verified(action: str, deferrable: bool) -> None:
     ending = sim.to_the_end()
     assert ending.kind == "success", ending.error
     assert ending.result["action_id"] == sim.posted[0].action.id
+    assert sim.store is not None
     assert sim.store.entry["phase"] == "settled"
     assert sim.store.entry["result"] == ending.result
 

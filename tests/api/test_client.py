@@ -39,6 +39,14 @@ PASSING: dict[str, dict[str, Any]] = {
     "429": {"status_code": 429, "headers": {"Retry-After": "2"}},
     "403 of the limit": {"status_code": 403, "headers": LIMIT | {"X-RateLimit-Reset": "1"}},
 }
+# Answers that are not what the API promises.
+RUBBISH: dict[str, dict[str, Any]] = {
+    "HTML in a 200": {"text": "<html>"},
+    "an empty 200": {"text": ""},
+    "half of the JSON": {"text": '{"id": "'},
+    "a list in the place of an object": {"json": []},
+    "what cannot be decoded": {"exc": requests.exceptions.ContentDecodingError("no gzip")},
+}
 # Those after which a POST has surely not acted.
 NEVER_ACTED = ("connect timeout", "429", "403 of the limit")
 
@@ -68,14 +76,15 @@ def promised(call: protocol.Call[Any], sample: dict[str, Any]) -> Any:
 # --- retries --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", [*PASSING, *RUBBISH])
 @pytest.mark.parametrize("name", READS)
 def test_reads_are_repeated(
     name: str, fault: str, client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
 ) -> None:
     """A GET is repeated on every fault that can pass, and gives what it promises in the end."""
     call, sample = READS[name]
-    requests_mock.get(url_of(call), [PASSING[fault], PASSING[fault], {"json": sample}])
+    answer = (PASSING | RUBBISH)[fault]
+    requests_mock.get(url_of(call), [answer, answer, {"json": sample}])
     assert client.send(call) == promised(call, sample)
     assert requests_mock.call_count == 3
     assert len(time.slept) == 2
@@ -113,20 +122,32 @@ def test_posts_that_may_have_acted_are_not_repeated(
     [
         *({"status_code": status} for status in (302, 400, 401, 403, 404, 405, 409)),
         {"status_code": 403, "headers": {"X-RateLimit-Remaining": "12"}},
-        {"text": "<html>"},
-        {"text": ""},
     ],
     ids=str,
 )
 def test_what_cannot_pass_is_not_repeated(
     name: str, answer: dict[str, Any], client: DaoCloudClient, requests_mock: Mocker
 ) -> None:
-    """A refusal, a wrong token, an unknown thing and a malformed answer end a call at once."""
+    """A refusal, a wrong token and an unknown thing end a call at once."""
     call, sample = CALLS[name]
     requests_mock.register_uri(call.method, url_of(call), [answer, {"json": sample}])
     with pytest.raises(CallError):
         client.send(call, patience=1e9)
     assert requests_mock.call_count == 1
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH)
+@pytest.mark.parametrize("name", POSTS)
+def test_a_post_that_is_answered_with_rubbish_is_not_repeated(
+    name: str, rubbish: str, client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """Whatever the patience: it may well have been taken."""
+    call, sample = POSTS[name]
+    requests_mock.post(url_of(call), [RUBBISH[rubbish], {"json": sample}])
+    with pytest.raises(errors.ProtocolError):
+        client.send(call, patience=1e9)
+    assert requests_mock.call_count == 1
+    assert time.slept == []
 
 
 def test_patience_ends_the_retries(

@@ -14,11 +14,14 @@ CAN_PASS = {errors.RateLimitedError, errors.UnreachableError, errors.ServerFault
 
 @pytest.mark.parametrize("kind", CallError.__subclasses__())
 def test_what_can_pass(kind: type[CallError]) -> None:
-    """Only a spent limit, an unreachable server and a fault of it pass by themselves.
+    """A spent limit, an unreachable server and a fault of it pass by themselves.
 
-    OutcomeUnknownError is not among them, which is what keeps a POST from being repeated.
+    OutcomeUnknownError is not among them, which is what keeps a POST from being repeated. Rubbish
+    in an answer passes too, but it can be the answer of a POST that was taken.
     """
-    assert policy.can_pass(kind("GET /x", "failed.")) == (kind in CAN_PASS)
+    error = kind("GET /x", "failed.")
+    assert policy.can_pass(error, acts=True) == (kind in CAN_PASS)
+    assert policy.can_pass(error, acts=False) == (kind in CAN_PASS | {errors.ProtocolError})
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,7 @@ def test_what_can_pass(kind: type[CallError]) -> None:
 )
 def test_what_is_no_fault_of_a_call_does_not_pass(error: BaseException) -> None:
     """Anything else is not retried."""
-    assert not policy.can_pass(error)
+    assert not policy.can_pass(error, acts=False)
 
 
 def delays(error: BaseException, jitter: float, attempts: int = 20) -> list[float]:
@@ -83,7 +86,9 @@ def test_patience_decides_before_the_wait() -> None:
     from tenacity import RetryCallState, Retrying
 
     now = 0.0
-    options = policy.tenacity_options(patience=10.0, clock=lambda: now, jitter=lambda: 0.0)
+    options = policy.tenacity_options(
+        acts=False, patience=10.0, clock=lambda: now, jitter=lambda: 0.0
+    )
     retrying = Retrying(**options)
 
     def stops(upcoming: float) -> Any:

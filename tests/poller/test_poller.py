@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_daocloud.api.errors import ServerFaultError
 from airflow_provider_daocloud.api.models import AppState, BuildStatus
 from airflow_provider_daocloud.api.protocol import Call
+from airflow_provider_daocloud.sandbox.objects import BuildPlan
 from airflow_provider_daocloud.sandbox.options import Options
 from airflow_provider_daocloud.sandbox.world import World
 from airflow_provider_daocloud.triggers.poller import Poller, Waiter
@@ -269,6 +270,93 @@ def test_waits_for_one_app_may_differ_in_what_they_wait_for() -> None:
         scene.world.operate(app.id, "redeploy", "v2")
         kinds = [outcome.kind for outcome in await asyncio.gather(*waits)]
         assert kinds == ["succeeded", "succeeded", "failed", "timeout"]
+
+    simulate(main())
+
+
+@pytest.mark.parametrize("end", ["Success", "Failure"])
+def test_what_the_list_leaves_out_is_asked_for_once_at_the_end(end: str) -> None:
+    """A flow has the same fields in the result, whichever call showed its end."""
+
+    async def main() -> None:
+        scene = Scene(pending_seconds=5, build_seconds=25, build_flow_fields="later")
+        flows = [scene.world.add_build_flow(f"f{n}", status="Pending") for n in range(5)]
+        for flow in flows:
+            scene.world.start_build(flow.id, BuildPlan(outcome=end))
+        outcomes = await asyncio.gather(*(scene.wait(wait) for wait in success(*flows)))
+        for flow, outcome in zip(flows, outcomes, strict=True):
+            assert outcome.result is not None
+            assert outcome.result["status"] == end
+            assert outcome.result["src_origin_url"] == flow.src_origin_url
+        assert scene.calls["poller: get_build_flow"] == 5
+        assert scene.calls["poller: list_build_flows"] <= 20
+
+    simulate(main())
+
+
+@pytest.mark.parametrize("seconds", [80, 99])
+def test_what_the_list_leaves_out_is_asked_for_when_the_time_is_up(seconds: int) -> None:
+    """A build that ends shortly before the deadline has its whole result, though that comes late.
+
+    Meanwhile nobody storms.
+    """
+
+    async def main() -> None:
+        scene = Scene(pending_seconds=0, build_seconds=seconds, build_flow_fields="later")
+        first, second = (scene.world.add_build_flow(f"f{n}", status="Pending") for n in range(2))
+        scene.world.start_build(first.id)
+        scene.world.start_build(second.id, BuildPlan(by_hand=True))
+        send = scene.client.send
+
+        async def slow(call: Call[Any]) -> Any:
+            if call.name == "get_build_flow":
+                await asyncio.sleep(30)
+            return await send(call)
+
+        scene.client.send = slow
+        of_first, of_second = success(first, second)
+        other = asyncio.create_task(scene.wait(of_second))
+        outcome = await scene.wait(of_first, seconds=99.5)
+        assert outcome.result is not None
+        assert outcome.result["src_origin_url"] == first.src_origin_url
+        assert scene.calls["poller: get_build_flow"] == 1
+        assert scene.calls["poller: list_build_flows"] <= 40
+        other.cancel()
+        await asyncio.wait([other])
+
+    simulate(main())
+
+
+def test_a_flow_that_has_not_ended_by_its_own_call_is_waited_for() -> None:
+    """Where the list and the flow's own call differ, the wait goes on until its own call says so.
+
+    A fault of its own call is no end either.
+    """
+
+    async def main() -> None:
+        scene = Scene(pending_seconds=0, build_seconds=60, build_flow_fields="later")
+        flows = [scene.world.add_build_flow(f"f{n}", status="Pending") for n in range(2)]
+        for flow in flows:
+            scene.world.start_build(flow.id)
+        send, ends_at = scene.client.send, scene.clock() + 60
+        fails = [flow.id for flow in flows]
+
+        async def ahead(call: Call[Any]) -> Any:
+            answer = await send(call)
+            if call.name == "list_build_flows":
+                return tuple({**flow, "status": "Success"} for flow in answer)
+            if scene.clock() > ends_at and fails:
+                fails.pop()
+                raise ServerFaultError(str(call), "down.", status=503)
+            return answer
+
+        scene.client.send = ahead
+        outcomes = await asyncio.gather(*(scene.wait(wait) for wait in success(*flows)))
+        assert [o.kind for o in outcomes] == ["succeeded", "succeeded"]
+        assert scene.clock() > ends_at
+        # Each is asked again with each list that shows its end.
+        asked = scene.calls["poller: get_build_flow"]
+        assert 2 < asked <= 2 * scene.calls["poller: list_build_flows"] + 2
 
     simulate(main())
 

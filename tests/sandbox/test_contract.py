@@ -120,6 +120,18 @@ def test_get_build_flow(client: Client, sandbox: Sandbox) -> None:
     assert client.ask("GET", f"/v1/build-flows/{first['id']}").json() == first
 
 
+def test_build_flows_of_later_revisions(client: Client, sandbox: Sandbox) -> None:
+    """Later revisions dropped ``src_language``, and from the list ``src_origin_url`` too."""
+    (before, *_) = client.ask("GET", "/v1/build-flows").json()["build_flows"]
+    sandbox.set_options(build_flow_fields="later")
+    (listed, *_) = client.ask("GET", "/v1/build-flows").json()["build_flows"]
+    alone = client.ask("GET", f"/v1/build-flows/{before['id']}").json()
+    assert before.keys() - alone.keys() == {"src_language"}
+    assert alone.keys() - listed.keys() == {"src_origin_url"}
+    assert before == {"src_language": before["src_language"]} | alone
+    assert alone == {"src_origin_url": alone["src_origin_url"]} | listed
+
+
 def test_list_apps(client: Client) -> None:
     """The list of apps is an object with the key ``app``, in the singular."""
     answer = client.ask("GET", "/v1/apps")

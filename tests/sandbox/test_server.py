@@ -72,6 +72,53 @@ def test_stopping_does_not_wait_for_a_stalled_answer() -> None:
     assert broken.is_set()
 
 
+def test_a_call_that_is_held_while_it_stops_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes after those that were held is forgotten with the server as well."""
+    ends: list[str] = []
+    with Sandbox() as sandbox, Client(sandbox) as client:
+        sandbox.fault("hold", call="restart_app", times=None)
+        release = sandbox.service.release
+
+        def ask() -> None:
+            with pytest.raises(requests.ConnectionError):
+                client.post("web", "restart")
+            ends.append("broken")
+
+        asking = threading.Thread(target=ask)
+
+        def release_and_be_late(**how: bool) -> int:
+            count = release(**how)
+            asking.start()
+            sandbox.wait_held()
+            return count
+
+        monkeypatch.setattr(sandbox.service, "release", release_and_be_late)
+        sandbox.stop()
+        monkeypatch.undo()
+        asking.join(10)
+        sandbox.reset()
+        assert ends == ["broken"]
+        assert sandbox.effects == {}
+
+
+def test_what_was_held_can_be_released_after_the_end() -> None:
+    """Whoever still has it in hand does no harm."""
+    with Sandbox() as sandbox, Client(sandbox) as client:
+        sandbox.fault("hold")
+
+        def ask() -> None:
+            with pytest.raises(requests.ConnectionError):
+                client.ask("GET", "/v1/apps")
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        (held,) = sandbox.wait_held()
+        sandbox.stop()
+        asking.join(10)
+        held.release()
+        assert sandbox.log[-1].status is None
+
+
 def test_restart_on_the_same_port_keeps_the_world() -> None:
     """A server that was restarted has its port, its token and its actions still."""
     with Sandbox(options=Options(action_seconds=None)) as sandbox, Client(sandbox) as client:

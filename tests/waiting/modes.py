@@ -17,7 +17,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from unittest import mock
 
 from airflow.exceptions import AirflowRescheduleException
@@ -25,6 +25,9 @@ from airflow.providers.common.compat.sdk import TaskDeferred, timeout
 
 from airflow_provider_daocloud.deferral import airflow_version
 from airflow_provider_daocloud.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    import pytest
 
 T = TypeVar("T")
 
@@ -312,6 +315,17 @@ class _Here:
 def conn_id_of(sandbox: Sandbox) -> str:
     """Return the id of the connection to one of several sandboxes."""
     return f"sandbox_{sandbox.port}"
+
+
+def rotate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Make the token of the connection invalid, and put one into the connection.
+
+    :param token: ``a-new-token``, which is valid, or another one.
+    """
+    sandbox.world.add_account("a-new-token", "new")
+    connection = json.loads(os.environ["AIRFLOW_CONN_DAOCLOUD_DEFAULT"]) | {"password": token}
+    monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", json.dumps(connection))
+    sandbox.world.revoke("main")
 
 
 async def first_event(

@@ -26,7 +26,7 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudBuildTrigger,
     DaoCloudStackActionTrigger,
 )
-from tests.waiting.modes import AIRFLOW, WHO, Lines, log_of, trigger_of
+from tests.waiting.modes import AIRFLOW, WHO, Lines, log_of, rotate, trigger_of
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -362,14 +362,6 @@ def test_an_unknown_flow_among_others_fails_alone(sandbox: Sandbox) -> None:
 
 
 # --- connections ----------------------------------------------------------------------------------
-
-
-def rotate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
-    """Make the token of the connection invalid, and put another one into the connection."""
-    sandbox.world.add_account("a-new-token", "new")
-    connection = json.loads(sandbox.connection_json()) | {"password": token}
-    monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", json.dumps(connection))
-    sandbox.world.revoke("main")
 
 
 async def after_a_look(sandbox: Sandbox, triggers: list[Any], step: Callable[[], None]) -> Any:
