@@ -156,7 +156,7 @@ def test_lists_of_the_wrong_thing(name: str, items: Any) -> None:
         interpreted(call, json.dumps({key: items}).encode())
 
 
-UNUSABLE = [None, "", " ", [], {}, True, "../x", "a/b", "None", "a b", "{{ x }}"]
+UNUSABLE: list[Any] = [None, "", " ", [], {}, True, "../x", "a/b", "None", "a b", "{{ x }}"]
 
 
 @pytest.mark.parametrize("name", sorted(POSTS.keys() - {"start_build"}))
