@@ -638,7 +638,7 @@ def this_build_ends_as(status: str) -> Scenario:
 
 
 def this_build_can_be_read_late(sandbox: Sandbox) -> Expected:
-    sandbox.set_options(action_lag=0.2)
+    sandbox.set_options(action_lag=0.1)
     build, ids = build_of(sandbox, BuildPlan(polls=1))
     return build_sensor(ids, result=build_result(build, ids))
 
@@ -738,7 +738,7 @@ def stack_action_fails(sandbox: Sandbox) -> Expected:
 
 
 def stack_action_can_be_read_late(sandbox: Sandbox) -> Expected:
-    sandbox.set_options(action_lag=0.2)
+    sandbox.set_options(action_lag=0.1)
     ids = stack_action_of(sandbox, ActionPlan(polls=1))
     return stack_sensor(ids, result=ids | STACK_RESULT)
 

@@ -169,7 +169,8 @@ def test_waits_of_all_kinds_share_a_poller(sandbox: Sandbox) -> None:
     assert sandbox.connections <= 2
     # What has a list is read in it; what has none is asked for.
     assert (sandbox.counts["get_build_flow"], sandbox.counts["get_app"]) == (0, 3)
-    assert min(sandbox.counts[call] for call in ("get_action", "get_build", "get_stack_action")) > 6
+    for call in ("get_action", "get_build", "get_stack_action"):
+        assert sandbox.counts[call] >= 3
 
 
 def test_waits_of_two_accounts_do_not_share(
