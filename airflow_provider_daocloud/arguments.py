@@ -43,6 +43,20 @@ def one_of(name: str, value: T, known: tuple[str, ...]) -> T:
     return value
 
 
+def exactly_one(id_field: str, an_id: object, name_field: str, name: object) -> None:
+    """Check that a thing is given by its id or by its name.
+
+    :param id_field: what the argument for the id is called.
+    :param an_id: the id, or None.
+    :param name_field: what the argument for the name is called.
+    :param name: the name, or None.
+    :raises InputError: both are given, or neither is.
+    """
+    if (an_id is None) == (name is None):
+        given = "neither is" if an_id is None else "both are"
+        raise InputError(id_field, f"give either {id_field} or {name_field}: {given} given.")
+
+
 def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
     """Return a duration in seconds.
 

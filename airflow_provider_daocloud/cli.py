@@ -4,7 +4,7 @@ Exit codes, for scripts:
 
 - 0: it is done; without ``--wait``: it was accepted.
 - 1: DaoCloud says no: the action or the build failed, or the call is refused (a wrong token, no
-  such app).
+  such app, or several of that name).
 - 2: unusable input: an option, or a field of the connection. Nothing was sent.
 - 3: could not find out: DaoCloud cannot be read, or nobody can tell whether the action was taken.
 - 4: the time is up, and it still goes on.
@@ -31,6 +31,7 @@ from airflow_provider_daocloud.api.errors import (
     CallError,
     DaoCloudError,
     InputError,
+    NameMatchError,
     NotFoundError,
     RefusedError,
     WaitError,
@@ -250,6 +251,8 @@ def exit_code(error: Exception) -> int | None:
 
     if isinstance(error, _EndedError):
         return error.code
+    if isinstance(error, NameMatchError):
+        return SAYS_NO
     if isinstance(error, (InputError, AirflowNotFoundException)):
         return UNUSABLE
     if isinstance(error, WaitTimeoutError):
@@ -276,6 +279,8 @@ def _run(run: Run, args: argparse.Namespace) -> int:
     try:
         with _logs_on_stderr(), closing(DaoCloudHook(args.conn_id)) as hook:
             hook.get_conn().patience = PATIENCE
+            if getattr(args, "name", False):
+                _find(args, hook)
             rows = run(args, hook)
     except KeyboardInterrupt:
         _tell("Stopped.")
@@ -290,6 +295,20 @@ def _run(run: Run, args: argparse.Namespace) -> int:
         return code
     _print(rows, args.output, single=run not in (apps, build_flows, stacks))
     return DONE
+
+
+def _find(args: argparse.Namespace, hook: DaoCloudHook) -> None:
+    """Put the id in the place of the name that was given."""
+    finders: dict[str, Callable[[str], Any]] = {
+        "app_id": hook.find_app,
+        "build_flow_id": hook.find_build_flow,
+        "stack_id": hook.find_stack,
+    }
+    for field, find in finders.items():
+        if hasattr(args, field):
+            name = getattr(args, field)
+            setattr(args, field, find(name).id)
+            _tell(f"{name!r} is {getattr(args, field)}.")
 
 
 def _print(rows: Rows, output: str, *, single: bool) -> None:
@@ -369,6 +388,7 @@ def get_daocloud_cli_commands() -> list[Any]:
     )
     app_id = Arg(("app_id",), metavar="APP_ID", help="Id of the app, as `apps` lists it")
     stack_id = Arg(("stack_id",), metavar="STACK_ID", help="Id of the stack, as `stacks` lists it")
+    by_name = Arg(("-n", "--name"), action="store_true", help="The id is a name instead")
     waiting = (
         Arg(("-w", "--wait"), action="store_true", help="Wait until it has succeeded"),
         Arg(
@@ -395,7 +415,8 @@ def get_daocloud_cli_commands() -> list[Any]:
     )
 
     def command(name: str, text: str, run: Run, *args: Any) -> Any:
-        every = (conn_id, cli_config.ARG_OUTPUT)
+        named = any(arg in (app_id, flow_id, stack_id) for arg in args)
+        every = (*([by_name] if named else []), conn_id, cli_config.ARG_OUTPUT)
         return cli_config.ActionCommand(name, text, _command(run), (*args, *every))
 
     release = Arg(

@@ -112,6 +112,9 @@ def why_not_start_from_trigger(task: Any, values: Iterable[object]) -> str | Non
     """
     if airflow_version() < (3, 3):
         return "Airflow before 3.3 cannot render the trigger's arguments"
+    for name in ("app_name", "build_flow_name", "stack_name"):
+        if getattr(task, name, None) is not None:
+            return f"a worker looks up the id that {name} stands for"
     values = list(values)
     if any(isinstance(value, XComArg) for value in values):
         return "an argument comes from another task, and Airflow does not resolve that there"

@@ -85,6 +85,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": name, "python-modules": [f"{package}.triggers.daocloud"]}
         ],
+        "notifications": [f"{package}.notifications.daocloud.DaoCloudNotifier"],
         # Airflow 2 knows no other link classes than these; later lines need no list.
         "extra-links": [
             f"{package}.links.{link}" for link in ("AppLink", "BuildFlowLink", "StackLink")

@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"provider_info", "lazy"},
     {"api", "arguments"},
-    {"waits", "journal"},
+    {"waits", "names", "journal"},
     {"targets"},
     {"acting", "exceptions", "deferral", "links", "assets"},
     {"hooks"},
     {"triggers"},
-    {"operators", "sensors"},
+    {"operators", "sensors", "notifications"},
     {"cli", "__main__"},
 ]
 KNOW_NO_AIRFLOW = {
@@ -32,6 +32,7 @@ KNOW_NO_AIRFLOW = {
     "api",
     "arguments",
     "waits",
+    "names",
     "journal",
     "targets",
     "acting",
@@ -156,11 +157,13 @@ import airflow.triggers.base
 import airflow.providers.common.compat.sdk as compat
 # The module resolves its names lazily: importing it alone would import nothing.
 for name in ("BaseHook", "BaseOperator", "BaseSensorOperator", "PokeReturnValue", "XComArg",
-             "conf", "AirflowException", "AirflowSkipException", "AirflowSensorTimeout"):
+             "BaseNotifier", "conf", "AirflowException", "AirflowSkipException",
+             "AirflowSensorTimeout"):
     getattr(compat, name)
 """
 OURS = "\n".join(
-    f"import {PACKAGE}.{name}.daocloud" for name in ("hooks", "triggers", "operators", "sensors")
+    f"import {PACKAGE}.{name}.daocloud"
+    for name in ("hooks", "triggers", "operators", "sensors", "notifications")
 )
 
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_daocloud import names as look_ups
 from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api.models import App
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
 )
 from airflow_provider_daocloud.sensors.daocloud import (
+    DaoCloudActionSensor,
     DaoCloudAppSensor,
     DaoCloudBuildFlowSensor,
     DaoCloudBuildSensor,
@@ -51,6 +54,17 @@ def test_the_pipeline_is_a_dag_of_two_tasks() -> None:
     assert names["redeploy"].deferrable
 
 
+def test_the_fleet_of_the_readme_is_a_dag(daocloud_sandbox: Sandbox) -> None:
+    """It can be parsed as it stands, which asks DaoCloud for nothing; one call finds the apps."""
+    names: dict[str, Any] = {}
+    exec(block("fleet"), names)
+    assert not daocloud_sandbox.connections
+    fleet = ["web", "api", "worker"]
+    found = names["find"].function(fleet)
+    assert found == [daocloud_sandbox.world.app(name).id for name in fleet]
+    assert daocloud_sandbox.counts == {"list_apps": 1}
+
+
 def test_the_test_of_the_readme_passes(daocloud_sandbox: Sandbox) -> None:
     """The README's test of a release passes with the fixture that it imports."""
     names: dict[str, Any] = {}
@@ -79,6 +93,18 @@ BAD_INPUT: dict[str, Callable[[], object]] = {
     'an id that renders to `""`': lambda: protocol.get_app(""),
     "an id that renders to `None`": lambda: protocol.get_app("None"),
     'app_id="../x"': lambda: protocol.get_app("../x"),
+    "neither `app_id` nor `app_name`": lambda: DaoCloudActionSensor(task_id="t", action_id="a"),
+    "a name that no app has": lambda: look_ups.find(
+        "app", [App("a", "web"), App("b", "api")], "wbe"
+    ),
+    "a name that several have": lambda: look_ups.find(
+        "app",
+        [
+            App.parse({"id": "3f2a", "name": "web", "state": "RUNNING", "release_name": "v1.0.0"}),
+            App.parse({"id": "77ab", "name": "web", "state": "STOPPED", "release_name": "v0.9.0"}),
+        ],
+        "web",
+    ),
 }
 
 
@@ -122,6 +148,7 @@ def test_every_parameter_of_an_operator_is_in_the_readme() -> None:
     for task in (
         DaoCloudRedeployOperator,
         DaoCloudAppActionOperator,
+        DaoCloudActionSensor,
         DaoCloudAppSensor,
         DaoCloudBuildFlowSensor,
         DaoCloudBuildSensor,

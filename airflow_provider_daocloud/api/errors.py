@@ -4,6 +4,7 @@
 
     DaoCloudError
     ├── InputError               a bad argument; nothing was sent (also a ValueError)
+    │   └── NameMatchError       a name that fits none, or several; nothing was changed
     ├── CallError                one call did not give what it should have
     │   ├── AuthenticationError  401: the token is wrong, expired or not allowed this
     │   ├── RefusedError         another 4xx: DaoCloud will not do this
@@ -46,6 +47,10 @@ class InputError(DaoCloudError, ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.field, self.problem)
+
+
+class NameMatchError(InputError):
+    """A name fits none of what the token can see, or several. Only a list was asked for."""
 
 
 class CallError(DaoCloudError):

@@ -198,6 +198,20 @@ def checked(field: str, value: object) -> str:
     :param value: what the user gave, after rendering.
     :raises InputError: it is no string, empty, an unrendered or empty template, or has white space.
     """
+    text = checked_name(field, value)
+    if re.search(r"\s", text):
+        raise InputError(field, f"{text!r} has white space or control characters in it.")
+    return text
+
+
+def checked_name(field: str, value: object) -> str:
+    """Return ``value`` if it can be what people call a thing: as `checked`, and with spaces.
+
+    :param field: the argument's name, for the error.
+    :param value: what the user gave, after rendering.
+    :raises InputError: it is no string, empty, an unrendered or empty template, or has control
+        characters.
+    """
     if not isinstance(value, str):
         raise InputError(field, f"must be a string, not {type(value).__name__}.")
     if not value.strip():
@@ -210,7 +224,7 @@ def checked(field: str, value: object) -> str:
         raise InputError(
             field, "a template rendered to None. Does the task that it pulls from return a value?"
         )
-    if re.search(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]", value):
+    if re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value):
         raise InputError(field, f"{value!r} has white space or control characters in it.")
     return value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseHook
@@ -13,6 +13,7 @@ from airflow_provider_daocloud.api.errors import (
     AuthenticationError,
     CallError,
     DaoCloudError,
+    InputError,
     NotFoundError,
     ProtocolError,
     RateLimitedError,
@@ -22,12 +23,13 @@ from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, check_second
 from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import waits
+    from airflow_provider_daocloud import names, waits
     from airflow_provider_daocloud.api import protocol
     from airflow_provider_daocloud.api.client import DaoCloudClient
     from airflow_provider_daocloud.api.models import Action, App, Build, BuildFlow, Stack
     from airflow_provider_daocloud.api.protocol import Call
 else:
+    names = lazy("airflow_provider_daocloud.names")
     waits = lazy("airflow_provider_daocloud.waits")
     protocol = lazy("airflow_provider_daocloud.api.protocol")
 
@@ -160,6 +162,15 @@ class DaoCloudHook(BaseHook):
         """
         return self.send(protocol.get_build_flow(build_flow_id))
 
+    def find_build_flow(self, build_flow_name: str) -> BuildFlow:
+        """``GET /v1/build-flows``: return the one build flow that has a name.
+
+        :param build_flow_name: the build flow's name, exactly.
+        :raises NameMatchError: no build flow has it, or several have; the text says what there is.
+        """
+        protocol.checked_name("build_flow_name", build_flow_name)
+        return names.find("build_flow", self.list_build_flows(), build_flow_name)
+
     def start_build(self, build_flow_id: str, branch: str) -> Build:
         """``POST /v1/build-flows/{id}/builds``: start a build of a branch, and return it.
 
@@ -189,6 +200,29 @@ class DaoCloudHook(BaseHook):
         :param app_id: the app's id (a uuid), not its name.
         """
         return self.send(protocol.get_app(app_id))
+
+    def find_app(self, app_name: str) -> App:
+        """``GET /v1/apps``: return the one app that has a name, without its ``config``.
+
+        :param app_name: the app's name, exactly.
+        :raises NameMatchError: no app has it, or several have; the text says what there is.
+        """
+        protocol.checked_name("app_name", app_name)
+        return names.find("app", self.list_apps(), app_name)
+
+    def find_apps(self, app_names: Iterable[str]) -> tuple[App, ...]:
+        """``GET /v1/apps``, once: return the apps that have some names, in the order of these.
+
+        :param app_names: the names, exactly, each of them once. With none, nothing is sent.
+        :raises NameMatchError: no app has one of them, or several have; the text names all such.
+        """
+        if isinstance(app_names, str):
+            raise InputError("app_names", "must be a list of names, not one name.")
+        wanted = [protocol.checked_name("app_names", name) for name in app_names]
+        twice = sorted({name for name in wanted if wanted.count(name) > 1})
+        if twice:
+            raise InputError("app_names", f"has these more than once: {', '.join(twice)}.")
+        return names.find_all("app", self.list_apps(), wanted, "app_names") if wanted else ()
 
     def start_app(self, app_id: str) -> str:
         """``POST /v1/apps/{id}/actions/start``: return the action id.
@@ -241,6 +275,15 @@ class DaoCloudHook(BaseHook):
         :param stack_id: the stack's id, not its name.
         """
         return self.send(protocol.get_stack(stack_id))
+
+    def find_stack(self, stack_name: str) -> Stack:
+        """``GET /v1/stacks``: return the one stack that has a name.
+
+        :param stack_name: the stack's name, exactly.
+        :raises NameMatchError: no stack has it, or several have; the text says what there is.
+        """
+        protocol.checked_name("stack_name", stack_name)
+        return names.find("stack", self.list_stacks(), stack_name)
 
     def start_stack(self, stack_id: str) -> str:
         """``POST /v1/stacks/{id}/actions/start``: return the action id.

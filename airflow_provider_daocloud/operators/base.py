@@ -45,7 +45,7 @@ from airflow_provider_daocloud.triggers.daocloud import trigger_of
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_daocloud import acting, waits
+    from airflow_provider_daocloud import acting, names, waits
     from airflow_provider_daocloud import journal as journals
     from airflow_provider_daocloud.acting import Act
     from airflow_provider_daocloud.api import policy, protocol
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 else:
     acting = lazy("airflow_provider_daocloud.acting")
     journals = lazy("airflow_provider_daocloud.journal")
+    names = lazy("airflow_provider_daocloud.names")
     policy = lazy("airflow_provider_daocloud.api.policy")
     protocol = lazy("airflow_provider_daocloud.api.protocol")
     waits = lazy("airflow_provider_daocloud.waits")
@@ -107,6 +108,8 @@ class DaoCloudActOperator(BaseOperator):
     # What the id of the action is called, as XCom and in the result.
     id_key: ClassVar[str] = "action_id"
     failure: ClassVar[type[WaitError]] = ActionFailedError
+    # What it acts on, as its arguments call it: ``app`` for ``app_id`` and ``app_name``.
+    what: ClassVar[str]
 
     def __init__(
         self,
@@ -173,6 +176,7 @@ class DaoCloudActOperator(BaseOperator):
             )
         wish = _wish(context)
         with airflow_errors(), self._leaving(journal, wish):
+            self._find()
             self.call(journals.Course())  # a bad argument ends here, before anything is sent
             push_links(self, context["ti"], self.hook.get_conn().endpoint)
             doing = Try(context, journal, journals.Course())
@@ -187,6 +191,7 @@ class DaoCloudActOperator(BaseOperator):
         with airflow_errors(), self._leaving(journal, _wish(context)):
             journal.read()
             carried = _carried(event)
+            self._find(carried.found)
             doing = Try(context, journal, carried.course)
             outcome = outcome_of_event(
                 event,
@@ -203,6 +208,18 @@ class DaoCloudActOperator(BaseOperator):
                     self.log.warning("An event of action %s: still waiting for %s.", theirs, ours)
                     self._defer(doing, self.wait_for(str(ours)), carried)
             return self._after(doing, carried, outcome)
+
+    def _find(self, found: str | None = None) -> None:
+        """Set the id, if a name was given: what a trigger carried, or what one list call shows."""
+        if found is not None:
+            setattr(self, f"{self.what}_id", found)
+        names.resolve(
+            self,
+            self.what,
+            lambda: self.call(journals.Course()),
+            timeout=self.timeout,
+            max_outage=self.max_outage,
+        )
 
     def pursue(self, doing: Try) -> Any:
         """Post what the course asks for, or join it, and wait."""
@@ -371,6 +388,8 @@ class DaoCloudActOperator(BaseOperator):
 
     def _defer(self, doing: Try, wait: waits.Wait, carried: Carried) -> NoReturn:
         limit = self._limit(doing, carried)
+        if getattr(self, f"{self.what}_name") is not None:
+            carried = replace(carried, found=getattr(self, f"{self.what}_id"))
         kind, what = trigger_of(wait)
         trigger = kind(
             **what,
@@ -434,6 +453,7 @@ class Carried:
     :param result: the action, if it has ended and is being verified.
     :param timeout: seconds for this wait, if they are others than the task's ``timeout``.
     :param memory: what was seen of it before.
+    :param found: the id, if a name was given: it is looked up once for a try.
     """
 
     stage: Stage
@@ -441,10 +461,16 @@ class Carried:
     result: dict[str, Any] | None = None
     timeout: float | None = None
     memory: dict[str, Any] | None = None
+    found: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what the worker needs that goes on after it."""
-        return {"stage": self.stage, "course": asdict(self.course), "result": self.result}
+        return {
+            "stage": self.stage,
+            "course": asdict(self.course),
+            "result": self.result,
+            "found": self.found,
+        }
 
 
 def _carried(event: object) -> Carried:
@@ -454,12 +480,13 @@ def _carried(event: object) -> Carried:
         return Carried("action", journals.Course())
     try:
         course = journals.Course.of_json(carry["course"])
-        stage, result = carry["stage"], carry["result"]
-    except (KeyError, TypeError):
-        stage, course, result = None, journals.Course(), None
-    if stage not in ("action", "joined", "verify") or not isinstance(result, dict | None):
+        stage, result, found = carry["stage"], carry["result"], carry.get("found")
+    except (KeyError, TypeError, AttributeError):
+        stage, course, result, found = None, journals.Course(), None, None
+    known = stage in ("action", "joined", "verify") and isinstance(found, str | None)
+    if not known or not isinstance(result, dict | None):
         raise InputError("event", f"the trigger carried something foreign: {carry!r:.200}")
-    return Carried(stage, course, result)
+    return Carried(stage, course, result, found=found)
 
 
 def _pushed_id(task: DaoCloudActOperator, context: Context) -> str:

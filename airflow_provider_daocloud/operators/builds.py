@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_daocloud.api.errors import BuildFailedError, InputError, NotFoundError
+from airflow_provider_daocloud.arguments import exactly_one
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import BuildFlowLink
 from airflow_provider_daocloud.operators.base import Carried, DaoCloudActOperator, Try
@@ -33,6 +34,8 @@ class DaoCloudTriggerBuildOperator(DaoCloudActOperator):
     unknown*, and with ``on_ambiguous="adopt"`` that build is taken.
 
     :param build_flow_id: the build flow's id (templated).
+    :param build_flow_name: its name instead (templated): ``GET /v1/build-flows``, when the task
+        runs.
     :param branch: what to build (templated).
     :param only_if_idle: if a build waits or runs already, start none, and wait for that one. The
         API does not tell which branch it builds, nor its id: the result has ``"joined": True``, no
@@ -46,22 +49,27 @@ class DaoCloudTriggerBuildOperator(DaoCloudActOperator):
     template_fields: Sequence[str] = (
         *DaoCloudActOperator.template_fields,
         "build_flow_id",
+        "build_flow_name",
         "branch",
     )
     operator_extra_links = (BuildFlowLink(),)
+    what = "build_flow"
     id_key = "build_id"
     failure = BuildFailedError
 
     def __init__(
         self,
         *,
-        build_flow_id: str,
+        build_flow_id: str | None = None,
+        build_flow_name: str | None = None,
         branch: str = "master",
         only_if_idle: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.build_flow_id = build_flow_id
+        exactly_one("build_flow_id", build_flow_id, "build_flow_name", build_flow_name)
+        self.build_flow_id: Any = build_flow_id  # a string, once a name is looked up
+        self.build_flow_name = build_flow_name
         self.branch = branch
         self.only_if_idle = only_if_idle
         # Builds run side by side.

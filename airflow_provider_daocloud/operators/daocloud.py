@@ -16,6 +16,7 @@ from airflow_provider_daocloud.arguments import (
     IfBusy,
     check_count,
     check_seconds,
+    exactly_one,
     one_of,
 )
 from airflow_provider_daocloud.exceptions import DaoCloudRolledBackError
@@ -48,6 +49,7 @@ class DaoCloudAppOperator(DaoCloudActOperator):
     """Base of the operators that act on an app. See `DaoCloudActOperator` for all else.
 
     :param app_id: the app's id (templated).
+    :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
     :param if_busy: what to do if another action runs on the app. ``wait`` until it has ended,
         ``send`` all the same, or ``fail``.
     :param verify: whether to wait, after the action has succeeded, until the app shows what it was
@@ -59,13 +61,15 @@ class DaoCloudAppOperator(DaoCloudActOperator):
     :raises AppBusyError: another action runs on the app.
     """
 
-    template_fields: Sequence[str] = (*DaoCloudActOperator.template_fields, "app_id")
+    template_fields: Sequence[str] = (*DaoCloudActOperator.template_fields, "app_id", "app_name")
     operator_extra_links = (AppLink(),)
+    what = "app"
 
     def __init__(
         self,
         *,
-        app_id: str,
+        app_id: str | None = None,
+        app_name: str | None = None,
         if_busy: IfBusy = "wait",
         verify: bool = False,
         verify_timeout: float | timedelta = DEFAULT_VERIFY_TIMEOUT,
@@ -73,7 +77,9 @@ class DaoCloudAppOperator(DaoCloudActOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.app_id = app_id
+        exactly_one("app_id", app_id, "app_name", app_name)
+        self.app_id: Any = app_id  # a string, once a name is looked up
+        self.app_name = app_name
         self.if_busy = one_of("if_busy", if_busy, IF_BUSY)
         self.verify = verify
         self.verify_timeout = check_seconds("verify_timeout", verify_timeout)
@@ -125,11 +131,19 @@ class DaoCloudAppActionOperator(DaoCloudAppOperator):
     `DaoCloudActOperator` for the other parameters, and for what is returned and raised.
 
     :param app_id: the app's id (templated).
+    :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
     :param action: ``start``, ``stop`` or ``restart``.
     """
 
-    def __init__(self, *, app_id: str, action: AppAction, **kwargs: Any) -> None:
-        super().__init__(app_id=app_id, **kwargs)
+    def __init__(
+        self,
+        *,
+        action: AppAction,
+        app_id: str | None = None,
+        app_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(app_id=app_id, app_name=app_name, **kwargs)
         self.action = one_of("action", action, APP_ACTIONS)
 
     def call(self, course: Course) -> protocol.Call[str]:  # noqa: ARG002 - it is always the same
@@ -145,6 +159,7 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
     returned and raised. The release that ran before is pushed as XCom ``previous_release_name``.
 
     :param app_id: the app's id (templated).
+    :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
     :param release_name: the release (image tag) to deploy (templated).
     :param skip_if_current: leave an app alone that runs this release already; the result then has
         ``"skipped": True`` and no action id.
@@ -159,13 +174,14 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
     def __init__(
         self,
         *,
-        app_id: str,
         release_name: str,
+        app_id: str | None = None,
+        app_name: str | None = None,
         skip_if_current: bool = False,
         rollback_on_failure: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(app_id=app_id, **kwargs)
+        super().__init__(app_id=app_id, app_name=app_name, **kwargs)
         self.release_name = release_name
         self.skip_if_current = skip_if_current
         self.rollback_on_failure = rollback_on_failure
@@ -217,6 +233,10 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
             f"(action {result.get('action_id')})."
         )
 
+    def ends_with(self, carried: Carried) -> bool:
+        """Whether nothing more is to be done: a rollback that succeeds still fails the task."""
+        return super().ends_with(carried) and carried.course.failure is None
+
     def unsettled(self, doing: Try, outcome: waits.Outcome) -> BaseException:
         """Tell of the release that failed, if it is being rolled back."""
         if doing.course.failure is not None:
@@ -232,11 +252,19 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
     ``previous_release_name``. See `DaoCloudRedeployOperator`.
 
     :param app_id: the app's id (templated).
+    :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
     :param redeploy_task_id: the task whose redeploy is undone. A mapped task undoes what the task
         with the same map index did.
     """
 
-    def __init__(self, *, app_id: str, redeploy_task_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        redeploy_task_id: str,
+        app_id: str | None = None,
+        app_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(redeploy_task_id, str) or not redeploy_task_id.strip():
             raise InputError("redeploy_task_id", "must be the id of the task that redeployed.")
         self.redeploy_task_id = redeploy_task_id
@@ -244,4 +272,4 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
             f"{{{{ ti.xcom_pull(task_ids={redeploy_task_id!r}, key={PREVIOUS_RELEASE_KEY!r}, "
             "map_indexes=ti.map_index) }}"
         )
-        super().__init__(app_id=app_id, release_name=release, **kwargs)
+        super().__init__(app_id=app_id, app_name=app_name, release_name=release, **kwargs)

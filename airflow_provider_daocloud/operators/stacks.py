@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.api.errors import InputError
-from airflow_provider_daocloud.arguments import APP_ACTIONS, AppAction, one_of
+from airflow_provider_daocloud.arguments import APP_ACTIONS, AppAction, exactly_one, one_of
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import StackLink
 from airflow_provider_daocloud.operators.base import DaoCloudActOperator
@@ -30,16 +30,31 @@ class DaoCloudStackActionOperator(DaoCloudActOperator):
     operated on it since, and there is no ``adopt``.
 
     :param stack_id: the stack's id (templated).
+    :param stack_name: its name instead (templated): ``GET /v1/stacks``, when the task runs.
     :param action: ``start``, ``stop`` or ``restart``.
     :return: the finished action, with ``stack_id`` in the place of ``app_id``.
     """
 
-    template_fields: Sequence[str] = (*DaoCloudActOperator.template_fields, "stack_id")
+    template_fields: Sequence[str] = (
+        *DaoCloudActOperator.template_fields,
+        "stack_id",
+        "stack_name",
+    )
     operator_extra_links = (StackLink(),)
+    what = "stack"
 
-    def __init__(self, *, stack_id: str, action: AppAction, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        action: AppAction,
+        stack_id: str | None = None,
+        stack_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.stack_id = stack_id
+        exactly_one("stack_id", stack_id, "stack_name", stack_name)
+        self.stack_id: Any = stack_id  # a string, once a name is looked up
+        self.stack_name = stack_name
         self.action = one_of("action", action, APP_ACTIONS)
         if self.on_ambiguous == "adopt":
             raise InputError(

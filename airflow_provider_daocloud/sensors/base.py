@@ -46,8 +46,9 @@ from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_daocloud import waits
+    from airflow_provider_daocloud import names, waits
 else:
+    names = lazy("airflow_provider_daocloud.names")
     waits = lazy("airflow_provider_daocloud.waits")
 
 # What a sensor in reschedule mode remembers between its looks, in the task state store (3.3+).
@@ -86,6 +87,8 @@ class DaoCloudSensor(BaseSensorOperator):
     ui_color: str = "#d8f5e6"
     trigger_class: ClassVar[type[DaoCloudTrigger]]
     failure: ClassVar[type[WaitError]]
+    # What the wait is for, as its arguments call it: ``app`` for ``app_id`` and ``app_name``.
+    what: ClassVar[str]
 
     def __init__(
         self,
@@ -170,7 +173,7 @@ class DaoCloudSensor(BaseSensorOperator):
         """Return the thing, or raise why the wait ended without success: as in every mode."""
         try:
             outcome = outcome_of_event(
-                event, self.wait, self.hook.send, may_end=self.end_from_trigger
+                event, self._found, self.hook.send, may_end=self.end_from_trigger
             )
         except (DaoCloudError, AirflowNotFoundException) as e:
             outcome = outcome_of(e)
@@ -178,13 +181,24 @@ class DaoCloudSensor(BaseSensorOperator):
             self._end(outcome)
         return outcome.result
 
+    def _found(self) -> waits.Wait:
+        """Return what to wait for, when the list was read that its name is looked up in."""
+        names.resolve(
+            self,
+            self.what,
+            lambda: self.wait().call(),
+            timeout=self.timeout,
+            max_outage=self.max_outage,
+        )
+        return self.wait()
+
     def _defer(self, context: Context) -> Any:  # noqa: RET503 - defer raises
         began = time.time()
         if self._start_wanted:
             self.log.info("A worker starts this task, not the trigger: %s.", self._why_a_worker)
         end_task = ends_from_trigger(self)
         try:
-            tracker = waits.Tracker(self.wait(), started=began, max_outage=self.max_outage)
+            tracker = waits.Tracker(self._found(), started=began, max_outage=self.max_outage)
             self._push_links(context)
             try:
                 look = tracker.saw(self.hook.look(tracker.wait.call()))
@@ -252,6 +266,11 @@ class DaoCloudSensor(BaseSensorOperator):
         try:
             tracker = self._tracker = self._tracker or self._begin(context)
             look = self._look(tracker)
+            if look is not None and isinstance(tracker.wait, names.NameWait):
+                names.take(self, tracker.wait, look.result["id"])
+                self._push_links(context)
+                tracker = self._tracker = replace(tracker, wait=self.wait(), last=None)
+                look = self._look(tracker)
         except (DaoCloudError, AirflowNotFoundException) as e:
             self._end(outcome_of(e))
         self._remember(context, tracker)
@@ -301,18 +320,26 @@ class DaoCloudSensor(BaseSensorOperator):
         push_links(self, context["ti"], self.hook.get_conn().endpoint)
 
     def _begin(self, context: Context) -> waits.Tracker:
-        tracker = waits.Tracker(self.wait(), started=time.time(), max_outage=self.max_outage)
-        tracker.wait.call()  # a bad id ends here, before anything is sent
+        lookup = names.lookup_of(self, self.what, lambda: self.wait().call())
+        wait = lookup or self.wait()
+        wait.call()  # a bad id ends here, before anything is sent
+        tracker = waits.Tracker(wait, started=time.time(), max_outage=self.max_outage)
         store: Any = context.get("task_state_store") if self.reschedule else None
         match store.get(STATE_KEY) if store is not None else None:
             case {
                 "try_number": int(try_number),
                 "started": int() | float() as started,
                 "memory": dict() as memory,
+                **more,
             } if try_number == context["ti"].try_number:
                 tracker.started, tracker.memory = started, memory
-        # Airflow forgets a task's XComs when it starts it, also for the next look.
-        self._push_links(context)
+                match more.get("found"):
+                    case [str(name), str(found_id)] if lookup is not None and name == lookup.name:
+                        setattr(self, f"{self.what}_id", found_id)
+                        tracker.wait = self.wait()
+        if not isinstance(tracker.wait, names.NameWait):
+            # Airflow forgets a task's XComs when it starts it, also for the next look.
+            self._push_links(context)
         return tracker
 
     def _remember(self, context: Context, tracker: waits.Tracker) -> None:
@@ -324,4 +351,7 @@ class DaoCloudSensor(BaseSensorOperator):
                 "started": tracker.started,
                 "memory": tracker.memory,
             }
+            name, found_id = (getattr(self, f"{self.what}_{x}") for x in ("name", "id"))
+            if name is not None and found_id is not None:
+                entry["found"] = [name, found_id]
             store.set(STATE_KEY, entry)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.api.errors import ActionFailedError, AppStateError, BuildFailedError
+from airflow_provider_daocloud.arguments import exactly_one
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import AppLink, BuildFlowLink, StackLink
 from airflow_provider_daocloud.sensors.base import STATE_KEY, DaoCloudSensor
@@ -37,19 +38,35 @@ class DaoCloudActionSensor(DaoCloudSensor):
     """Wait until an action has succeeded: ``GET /v1/apps/{app_id}/actions/{action_id}``.
 
     :param app_id: the app's id (templated).
+    :param app_name: its name instead (templated): ``GET /v1/apps``, in a worker.
     :param action_id: the action's id, as the operator that posted it returned it (templated).
     :return: the finished action as JSON-safe data, as the operators return it.
     :raises DaoCloudActionFailedError: DaoCloud says FAILED; the error has its message.
     """
 
-    template_fields: Sequence[str] = (*DaoCloudSensor.template_fields, "app_id", "action_id")
+    template_fields: Sequence[str] = (
+        *DaoCloudSensor.template_fields,
+        "app_id",
+        "app_name",
+        "action_id",
+    )
     operator_extra_links = (AppLink(),)
+    what = "app"
     trigger_class = DaoCloudActionTrigger
     failure = ActionFailedError
 
-    def __init__(self, *, app_id: str, action_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        action_id: str,
+        app_id: str | None = None,
+        app_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.app_id = app_id
+        exactly_one("app_id", app_id, "app_name", app_name)
+        self.app_id: Any = app_id  # a string, once a name is looked up
+        self.app_name = app_name
         self.action_id = action_id
         self._may_start_from_trigger()
 
@@ -68,19 +85,35 @@ class DaoCloudStackActionSensor(DaoCloudSensor):
     It asks ``GET /v1/stacks/{stack_id}/actions/{action_id}``.
 
     :param stack_id: the stack's id (templated).
+    :param stack_name: its name instead (templated): ``GET /v1/stacks``, in a worker.
     :param action_id: the action's id, as its POST returned it (templated).
     :return: the finished action as JSON-safe data, with its ``stack_id``.
     :raises DaoCloudActionFailedError: DaoCloud says FAILED; the error has its message.
     """
 
-    template_fields: Sequence[str] = (*DaoCloudSensor.template_fields, "stack_id", "action_id")
+    template_fields: Sequence[str] = (
+        *DaoCloudSensor.template_fields,
+        "stack_id",
+        "stack_name",
+        "action_id",
+    )
     operator_extra_links = (StackLink(),)
+    what = "stack"
     trigger_class = DaoCloudStackActionTrigger
     failure = ActionFailedError
 
-    def __init__(self, *, stack_id: str, action_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        action_id: str,
+        stack_id: str | None = None,
+        stack_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.stack_id = stack_id
+        exactly_one("stack_id", stack_id, "stack_name", stack_name)
+        self.stack_id: Any = stack_id  # a string, once a name is looked up
+        self.stack_name = stack_name
         self.action_id = action_id
         self._may_start_from_trigger()
 
@@ -99,26 +132,36 @@ class DaoCloudAppSensor(DaoCloudSensor):
     DaoCloud documents the state RUNNING alone; the others were seen on the real service.
 
     :param app_id: the app's id (templated).
+    :param app_name: its name instead (templated): ``GET /v1/apps``, in a worker.
     :param target_states: the state to wait for, or several. Default: ``RUNNING``.
     :param release_name: the release that the app is to run as well (templated). Default: any.
     :return: the app as JSON-safe data, with the API's field names.
     """
 
-    template_fields: Sequence[str] = (*DaoCloudSensor.template_fields, "app_id", "release_name")
+    template_fields: Sequence[str] = (
+        *DaoCloudSensor.template_fields,
+        "app_id",
+        "app_name",
+        "release_name",
+    )
     operator_extra_links = (AppLink(),)
+    what = "app"
     trigger_class = DaoCloudAppTrigger
     failure = AppStateError
 
     def __init__(
         self,
         *,
-        app_id: str,
+        app_id: str | None = None,
+        app_name: str | None = None,
         target_states: str | Iterable[str] = ("RUNNING",),
         release_name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.app_id = app_id
+        exactly_one("app_id", app_id, "app_name", app_name)
+        self.app_id: Any = app_id  # a string, once a name is looked up
+        self.app_name = app_name
         self.target_states = [str(state) for state in waits.parse_states(target_states)]
         self.release_name = release_name
         # Kept from before rendering: a template that renders to nothing is not any release.
@@ -146,6 +189,7 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
     build, give the package that the flow had before it as ``not_package_id``.
 
     :param build_flow_id: the build flow's id (templated).
+    :param build_flow_name: its name instead (templated): ``GET /v1/build-flows``, in a worker.
     :param target_statuses: the status to wait for, or several. Default: ``Success``.
     :param not_package_id: the package that the flow had before the build that is waited for
         (templated). If it renders to nothing, the flow had none, and any package is new.
@@ -156,22 +200,27 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
     template_fields: Sequence[str] = (
         *DaoCloudSensor.template_fields,
         "build_flow_id",
+        "build_flow_name",
         "not_package_id",
     )
     operator_extra_links = (BuildFlowLink(),)
+    what = "build_flow"
     trigger_class = DaoCloudBuildFlowTrigger
     failure = BuildFailedError
 
     def __init__(
         self,
         *,
-        build_flow_id: str,
+        build_flow_id: str | None = None,
+        build_flow_name: str | None = None,
         target_statuses: str | Iterable[str] = ("Success",),
         not_package_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.build_flow_id = build_flow_id
+        exactly_one("build_flow_id", build_flow_id, "build_flow_name", build_flow_name)
+        self.build_flow_id: Any = build_flow_id  # a string, once a name is looked up
+        self.build_flow_name = build_flow_name
         self.target_statuses = [str(status) for status in waits.parse_statuses(target_statuses)]
         self.not_package_id = not_package_id
         # Kept from before rendering: a template that renders to nothing still asks for a new build.
@@ -200,19 +249,35 @@ class DaoCloudBuildSensor(DaoCloudSensor):
     `DaoCloudBuildFlowSensor` with ``not_package_id``.
 
     :param build_flow_id: the build flow's id (templated).
+    :param build_flow_name: its name instead (templated): ``GET /v1/build-flows``, in a worker.
     :param build_id: the build's id, as its POST returned it (templated).
     :return: the finished build as JSON-safe data, with its ``build_id`` and ``build_flow_id``.
     :raises DaoCloudBuildFailedError: the build ended in Failure, Error, Cancelled or Timeout.
     """
 
-    template_fields: Sequence[str] = (*DaoCloudSensor.template_fields, "build_flow_id", "build_id")
+    template_fields: Sequence[str] = (
+        *DaoCloudSensor.template_fields,
+        "build_flow_id",
+        "build_flow_name",
+        "build_id",
+    )
     operator_extra_links = (BuildFlowLink(),)
+    what = "build_flow"
     trigger_class = DaoCloudBuildTrigger
     failure = BuildFailedError
 
-    def __init__(self, *, build_flow_id: str, build_id: str | int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        build_id: str | int,
+        build_flow_id: str | None = None,
+        build_flow_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.build_flow_id = build_flow_id
+        exactly_one("build_flow_id", build_flow_id, "build_flow_name", build_flow_name)
+        self.build_flow_id: Any = build_flow_id  # a string, once a name is looked up
+        self.build_flow_name = build_flow_name
         self.build_id = build_id
         self._may_start_from_trigger()
 

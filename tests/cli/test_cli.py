@@ -502,3 +502,43 @@ def test_airflow_has_the_same_commands(
 
     assert process.returncode == 0, err
     assert {row["name"] for row in json.loads(out)} == {"web", "api", "worker", "preview"}
+
+
+@pytest.mark.parametrize("argv", [["--name", "web", "v2.0.0"], ["web", "v2.0.0", "--wait", "-n"]])
+def test_an_app_can_be_given_by_its_name(
+    run: Run, daocloud_sandbox: Sandbox, web: str, argv: list[str]
+) -> None:
+    ended = run("redeploy", *argv, "-o", "json")
+    assert ended.code == 0
+    assert ended.row["app_id"] == web
+    assert f"'web' is {web}." in ended.err
+    assert daocloud_sandbox.effects == {"redeploy_app": 1}
+    assert run("app", "web", "--name", "-o", "json").row["id"] == web
+
+
+def test_so_can_a_build_flow_and_a_stack(run: Run, daocloud_sandbox: Sandbox) -> None:
+    world = daocloud_sandbox.world
+    stack = world.add_stack("my shop")
+    assert run("stack", "my shop", "-n", "-o", "json").row["id"] == stack.id
+    ended = run("build", "--name", "web", "master", "-o", "json")
+    assert ended.row["build_flow_id"] == world.build_flow("web").id
+    assert daocloud_sandbox.effects == {"start_build": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "text"),
+    [
+        ("wbe", 1, "no app is called 'wbe'. There are: 'api', 'preview', 'web', 'worker'."),
+        ("api", 1, "2 apps are called 'api': "),
+        (" ", 2, "app_name: is empty."),
+    ],
+)
+def test_a_name_that_is_not_one_app_acts_on_none(
+    run: Run, daocloud_sandbox: Sandbox, name: str, code: int, text: str
+) -> None:
+    if name == "api":
+        daocloud_sandbox.world.add_app("api")
+    ended = run("restart", name, "--name", "--wait")
+    assert (ended.code, ended.out) == (code, "")
+    assert text in ended.err
+    assert daocloud_sandbox.effects == {}

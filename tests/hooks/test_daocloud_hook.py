@@ -184,7 +184,7 @@ def test_bad_ids_are_not_sent(
 ) -> None:
     """A bad id is an error that names the parameter, and nothing is sent."""
     if parameter == "build_id" and isinstance(bad, int):
-        return  # a build's id is a number
+        pytest.skip("the id of a build is a number")
     with pytest.raises(errors.InputError, match=rf"^{parameter}: "):
         ask(hook, bad)
     assert requests_mock.call_count == 0

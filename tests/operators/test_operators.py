@@ -167,7 +167,6 @@ def test_an_action_that_is_none(action: Any) -> None:
     [
         (act, "app_id", ""),
         (act, "app_id", "None"),
-        (act, "app_id", None),
         (act, "app_id", "../build-flows"),
         (act, "app_id", "{{ params.app }}"),
         (redeploy, "app_id", 5),
