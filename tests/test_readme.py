@@ -14,10 +14,13 @@ from airflow_provider_daocloud import names as look_ups
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.models import App
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
+    DaoCloudRollbackOperator,
 )
+from airflow_provider_daocloud.operators.stacks import DaoCloudStackActionOperator
 from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
     DaoCloudAppSensor,
@@ -84,6 +87,9 @@ BAD_INPUT: dict[str, Callable[[], object]] = {
         app_id="a",
         action="launch",  # type: ignore[arg-type]
     ),
+    "attempts=0": lambda: DaoCloudAppActionOperator(
+        task_id="t", app_id="a", action="stop", attempts=0
+    ),
     'target_statuses=["Done"]': lambda: DaoCloudBuildFlowSensor(
         task_id="t", build_flow_id="a", target_statuses=["Done"]
     ),
@@ -148,6 +154,9 @@ def test_every_parameter_of_an_operator_is_in_the_readme() -> None:
     for task in (
         DaoCloudRedeployOperator,
         DaoCloudAppActionOperator,
+        DaoCloudRollbackOperator,
+        DaoCloudStackActionOperator,
+        DaoCloudTriggerBuildOperator,
         DaoCloudActionSensor,
         DaoCloudAppSensor,
         DaoCloudBuildFlowSensor,
