@@ -96,7 +96,7 @@ class Airflow:
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         return urllib.request.urlopen(request, timeout=30)
 
-    def wait_until_up(self, dag_id: str, seconds: float = 120.0) -> None:
+    def wait_until_up(self, dag_id: str, seconds: float = 300.0) -> None:
         """Wait until the API server answers and a DAG has been parsed.
 
         :raises AirflowError: it took longer, or a process ended.

@@ -157,6 +157,9 @@ def airflow(
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+        # Where the API server is slow to answer, a worker would give up before it starts its task,
+        # which costs a try.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
@@ -461,14 +464,15 @@ def test_clear_after_success_acts_again(begin: Callable[[str], Wish], mode: str)
     task = run.wait_for("success", try_number=2)
     assert run.returned()["action_id"] == second
     assert len(run.actions) == 2
-    assert (first["max_tries"], task["max_tries"], run.clears) == (2, 3, 1)
+    assert (first["max_tries"], run.clears) == (2, 1)
+    assert task["max_tries"] == first["try_number"] + 2
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_clear_while_it_runs_joins(begin: Callable[[str], Wish], mode: str) -> None:
     run = begin(mode)
     run.until_watched()
-    run.wait_for("running" if mode == "blocking" else "deferred")
+    first = run.wait_for("running" if mode == "blocking" else "deferred")
 
     run.clear()
     run.until(lambda: "joining it" in run.log(), "joining")
@@ -479,7 +483,7 @@ def test_clear_while_it_runs_joins(begin: Callable[[str], Wish], mode: str) -> N
     assert len(run.actions) == 1
     assert run.returned()["action_id"] == run.actions[0].id
     # What tells a clear of a running task: measured, and documented nowhere.
-    assert (task["max_tries"], run.clears) == (3, 1)
+    assert (task["max_tries"], run.clears) == (first["try_number"] + 2, 1)
 
 
 @pytest.mark.parametrize("mode", MODES)
