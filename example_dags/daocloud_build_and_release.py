@@ -35,11 +35,13 @@ with DAG(
         branch="{{ params.branch }}",
         timeout=timedelta(hours=1),
     )
-    DaoCloudRedeployOperator(
+    release = DaoCloudRedeployOperator(
         task_id="release",
         app_name="{{ params.app }}",
-        release_name=build.output["tag"],
+        release_name="{{ ti.xcom_pull(task_ids='build')['tag'] }}",
         verify=True,
         verify_timeout=timedelta(minutes=5),
         rollback_on_failure=True,
     )
+
+    build >> release

@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
+from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudActOperator,
     DaoCloudAppActionOperator,
@@ -36,20 +37,26 @@ class DyingStore:
     :param store: Airflow's own.
     :param point: where: ``before`` or ``after`` a phase is written.
     :param done: a file that says that it has died there already.
+    :param release: only with the entry of an action to this release.
     """
 
-    def __init__(self, store: Any, point: str, done: Path) -> None:
+    def __init__(self, store: Any, point: str, done: Path, release: str = "") -> None:
         self._store = store
         self._point = point
         self._done = done
+        self._release = release
 
     def get(self, key: str) -> Any:
         return self._store.get(key)
 
     def set(self, key: str, value: Any, *, retention: timedelta) -> None:
-        self._die(f"before {value['phase']}")
+        release = (value["asked"]["body"] or {}).get("release_name")
+        mortal = self._release in ("", release)
+        if mortal:
+            self._die(f"before {value['phase']}")
         self._store.set(key, value, retention=retention)
-        self._die(f"after {value['phase']}")
+        if mortal:
+            self._die(f"after {value['phase']}")
 
     def _die(self, point: str) -> None:
         if point == self._point and not self._done.exists():
@@ -60,9 +67,10 @@ class DyingStore:
 class Mortal(DaoCloudActOperator):
     """An operator whose process says which one it is, and dies where it is told to."""
 
-    def __init__(self, *, point: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, point: str = "", dies_with: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.point = point
+        self.dies_with = dies_with
 
     def execute(self, context: Any) -> Any:
         return super().execute(self._mortal(context))
@@ -74,7 +82,8 @@ class Mortal(DaoCloudActOperator):
         ti = context["ti"]
         name = f"{ti.run_id}.{ti.task_id}.{ti.map_index}"
         (HERE / f"{name}.pid").write_text(str(os.getpid()))
-        store = DyingStore(context["task_state_store"], self.point, HERE / f"{name}.died")
+        done = HERE / f"{name}.died"
+        store = DyingStore(context["task_state_store"], self.point, done, self.dies_with)
         return {**context, "task_state_store": store}
 
 
@@ -83,6 +92,10 @@ class MortalRedeploy(Mortal, DaoCloudRedeployOperator):
 
 
 class MortalAction(Mortal, DaoCloudAppActionOperator):
+    pass
+
+
+class MortalBuild(Mortal, DaoCloudTriggerBuildOperator):
     pass
 
 
@@ -95,17 +108,15 @@ class Bystander(BaseOperator):
 
 def mortal(row: dict[str, Any]) -> Mortal:
     """Return the task of a row."""
-    kind = MortalRedeploy if row["action"] == "redeploy" else MortalAction
-    asked = {"release_name": row["release_name"]}
-    return kind(
-        task_id=row["task_id"],
-        app_id=row["app_id"],
-        point=row["point"],
-        deferrable=row["deferrable"],
-        on_ambiguous=row["on_ambiguous"],
-        **ALIKE,
-        **(asked if row["action"] == "redeploy" else {"action": row["action"]}),
-    )
+    alike = ALIKE | {name: row[name] for name in ("task_id", "point", "deferrable", "on_ambiguous")}
+    if row["action"] == "build":
+        return MortalBuild(build_flow_id=row["app_id"], **alike)
+    if row["action"] == "rollback":
+        alike |= {"verify": True, "verify_timeout": 5.0, "rollback_on_failure": True}
+        alike |= {"dies_with": "v1"}  # in the middle of the rollback
+    if row["action"] in ("redeploy", "rollback"):
+        return MortalRedeploy(app_id=row["app_id"], release_name=row["release_name"], **alike)
+    return MortalAction(app_id=row["app_id"], action=row["action"], **alike)
 
 
 with DAG("crashes", schedule=None, max_active_tasks=64):

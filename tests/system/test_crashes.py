@@ -22,7 +22,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox, Served, World
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox, Served, World
 from scripts.airflow_processes import Airflow
 from tests.acting.pages import hold_page
 
@@ -39,8 +39,12 @@ ASKED = {
     "redeploy to another release": ("redeploy", "v2"),
     "restart": ("restart", ""),
     "redeploy of the current release": ("redeploy", "v1"),
+    "build of a branch": ("build", ""),
+    # Of a release that succeeds, and then does not run.
+    "rollback": ("rollback", "v2"),
 }
 LEAVE_NO_TRACE = ("restart", "redeploy of the current release")
+NO_PROOF = (*LEAVE_NO_TRACE, "build of a branch")
 # Where the process dies, and the write of the journal next to that point.
 POINTS = {
     "before the intent is written": "before intended",
@@ -72,9 +76,11 @@ class Row:
     @property
     def expected(self) -> str:
         """What the issue of this row has to be."""
+        if self.asked == "rollback":
+            return "1 release, 1 rollback, both stories told"
         if self.point not in RIDDLES:
             return "1 action, success"
-        if self.on_ambiguous == "adopt" or self.asked not in LEAVE_NO_TRACE:
+        if self.on_ambiguous == "adopt" or self.asked not in NO_PROOF:
             return "1 action, success by what the app shows"
         return "1 action, outcome unknown"
 
@@ -97,6 +103,13 @@ def fill(world: World) -> None:
     """Give each row its app, in the state from which its action leads away."""
     day = world.now() - 86400.0
     for row in ROWS:
+        if row.asked == "build of a branch":
+            world.add_build_flow(row.task_id, build_flow_id=row.task_id)
+            if row.point == "waiting":
+                world.plan_build(BuildPlan(by_hand=True, build_flow_id=row.task_id))
+            continue
+        if row.asked == "rollback":
+            world.plan(ActionPlan(leaves="NOT_RUNNING", app_id=row.task_id))
         state = "STOPPED" if row.asked == "start" else "RUNNING"
         world.add_app(
             row.task_id, app_id=row.task_id, state=state, release_name="v1", last_operated_at=day
@@ -109,19 +122,23 @@ def fill(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def seen() -> Counter[tuple[str, str]]:
-    """Return what was served, counted by app and call."""
+    """Return what was served, counted by app and call, and by action and call."""
     return Counter()
 
 
 @pytest.fixture(scope="module")
 def sandbox(seen: Counter[tuple[str, str]]) -> Iterator[Sandbox]:
     def count(served: Served) -> None:
-        seen[served.params.get("app_id", ""), served.call] += 1
+        for field in ("app_id", "action_id", "build_flow_id"):
+            seen[served.params.get(field, ""), served.call] += 1
 
     with Sandbox(fill=fill, rate_limit=10**6, on_served=count) as sandbox:
         for row in ROWS:
-            if row.point == "held":
-                sandbox.fault("hold", call="POST", effect="after", app_id=row.task_id)
+            if row.point == "held" and row.asked == "build of a branch":
+                sandbox.fault("hold", call="POST", effect="after", build_flow_id=row.task_id)
+            elif row.point == "held":
+                skip = 1 if row.asked == "rollback" else 0
+                sandbox.fault("hold", call="POST", effect="after", app_id=row.task_id, skip=skip)
         yield sandbox
 
 
@@ -318,15 +335,22 @@ def test_crash_table(
     deferred = {row.task_id for row in waiting if row.deferrable}
     triggerer_killed = False
 
-    def looks(app_id: str) -> int:
-        return seen[app_id, "get_action"]
+    def looks(task_id: str) -> int:
+        if task_id in sandbox.world.build_flows:
+            return seen[task_id, "get_build"]
+        found = waited_for(task_id)
+        return seen[found[0].id, "get_action"] if found else 0
+
+    def waited_for(task_id: str) -> list[Any]:
+        found = actions(sandbox, task_id)
+        return found[1:] if "-rollback-" in task_id else found
 
     end = time.monotonic() + PATIENCE
     while (state := run.ask("GET", run.path)["state"]) not in ("success", "failed"):
         airflow.check()
         assert time.monotonic() < end, run.tasks()
         for held in list(sandbox.service.held.values()):
-            run.kill(held.params["app_id"])
+            run.kill(held.params.get("app_id") or held.params["build_flow_id"])
             sandbox.service.release(held.id, drop=True)
         for app_id in [a for a in to_kill if looks(a)]:
             run.kill(app_id)
@@ -340,8 +364,11 @@ def test_crash_table(
         for app_id in [a for a, n in to_finish.items() if looks(a) > n]:
             # Somebody waits for it again.
             del to_finish[app_id]
-            (action,) = actions(sandbox, app_id)
-            sandbox.world.finish_action(action.id)
+            if app_id in sandbox.world.build_flows:
+                sandbox.world.finish_build(app_id)
+            else:
+                (action,) = waited_for(app_id)
+                sandbox.world.finish_action(action.id)
         time.sleep(0.5)
 
     assert state == "failed"  # some outcomes are unknown
@@ -362,18 +389,36 @@ def test_crash_table(
 
 def outcome(run: Run, tasks: dict[str, dict[str, Any]], sandbox: Sandbox, task_id: str) -> str:
     """Say in words how a row ended."""
-    count = len(actions(sandbox, task_id))
+    found = actions(sandbox, task_id)
+    if "-rollback-" in task_id:
+        return rollback(run, tasks[task_id]["state"], found, task_id)
+    if task_id in sandbox.world.build_flows:
+        found = list(sandbox.world.build_flows[task_id].builds.values())
+    count = len(found)
     words = f"{count} action" + ("" if count == 1 else "s")
     if tasks[task_id]["state"] != "success":
         unknown = tasks[task_id]["try_number"] == 3 and "outcome unknown" in run.log(task_id)
         return f"{words}, {'outcome unknown' if unknown else 'failed'}"
     result = run.returned(task_id)
+    if "build_id" in result:
+        (build,) = found
+        assert (result["build_id"], result["status"]) == (str(build.id), "Success")
+        return f"{words}, success"
     if result["action_id"] is not None:
-        (action,) = actions(sandbox, task_id)
+        (action,) = found
         assert (result["action_id"], result["state"]) == (action.id, action.state)
         return f"{words}, success"
     assert result["adopted"] is True
     return f"{words}, success by what the app shows"
+
+
+def rollback(run: Run, state: str, found: list[Any], task_id: str) -> str:
+    """Say in words how a row ended whose release was rolled back."""
+    releases = [action.release_name for action in found]
+    words = f"{releases.count('v2')} release, {releases.count('v1')} rollback"
+    log = run.log(task_id)
+    told = "Release v2 failed: The action succeeded, but" in log and "v1 runs again" in log
+    return f"{words}, {'both stories told' if state == 'failed' and told else state}"
 
 
 def table(outcomes: dict[Row, str]) -> str:

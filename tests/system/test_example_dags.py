@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.sandbox import BuildPlan, Sandbox, Served
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox, Served
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
@@ -29,7 +29,9 @@ def run_dag(dags_folder: Path, daocloud_sandbox: Sandbox) -> RunDag:
     """Return a function that runs an example to its end, in this process."""
     daocloud_sandbox.set_options(speed=20)
 
-    def run(dag_id: str, conf: dict[str, Any] | None = None) -> Any:
+    def run(
+        dag_id: str, conf: dict[str, Any] | None = None, quick: dict[str, Any] | None = None
+    ) -> Any:
         spec = importlib.util.spec_from_file_location(dag_id, dags_folder / f"{dag_id}.py")
         assert spec is not None
         assert spec.loader is not None
@@ -40,6 +42,8 @@ def run_dag(dags_folder: Path, daocloud_sandbox: Sandbox) -> RunDag:
             task.retry_delay = timedelta(0)
             if hasattr(task, "poke_interval"):
                 task.poke_interval = 0.1
+            for name, value in (quick or {}).items():
+                setattr(task, name, value)
         return module.dag.test(run_conf=conf)
 
     return run
@@ -150,3 +154,42 @@ def test_watchdog_starts_what_is_stopped_or_asleep_and_then_has_nothing_to_do(
     assert again.state == "success"
     assert states(again)["start"] == ["skipped"]
     assert daocloud_sandbox.effects == {"start_app": 2}
+
+
+def test_build_and_release_releases_its_own_build(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    """Somebody else's build of the same flow, in the middle of it, changes nothing."""
+
+    def another(served: Served) -> None:
+        if served.call == "start_build":
+            daocloud_sandbox.service.on_served = None
+            daocloud_sandbox.world.start_build("web", BuildPlan(outcome="Failure"))
+
+    daocloud_sandbox.service.on_served = another
+
+    run = run_dag("daocloud_build_and_release", {"branch": "release/1.2"})
+
+    assert run.state == "success"
+    assert daocloud_sandbox.effects == {"start_build": 1, "redeploy_app": 1}
+    [ours] = [
+        build
+        for build in daocloud_sandbox.world.build_flow("web").builds.values()
+        if build.ref == "release/1.2"
+    ]
+    assert shown(daocloud_sandbox, "web") == ("RUNNING", ours.tag)
+
+
+def test_build_and_release_goes_back_to_what_ran_before(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    """The redeploy says SUCCESS, and the app does not run: both stories are told."""
+    app = daocloud_sandbox.world.app("web")
+    daocloud_sandbox.world.plan(ActionPlan(leaves="NOT_RUNNING", app_id=app.id))
+
+    run = run_dag("daocloud_build_and_release", quick={"verify_timeout": 2.0})
+
+    assert run.state == "failed"
+    assert states(run) == {"build": ["success"], "release": ["failed"]}
+    assert daocloud_sandbox.effects == {"start_build": 1, "redeploy_app": 2}
+    assert shown(daocloud_sandbox, "web") == ("RUNNING", "v1.0.0")
