@@ -71,7 +71,7 @@ def test_the_counts_are_those_of_pytest(tmp_path: Path) -> None:
     )
     report = tmp_path / "report.xml"
     command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "--rootdir=.", "."]
-    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, env=alone, timeout=100)
     assert matrix.counts(report) == ("3", "1", "2")
     assert matrix.counts(tmp_path / "none.xml") == matrix.BROKE_OFF
@@ -112,3 +112,4 @@ def test_a_combination_that_airflow_does_not_support_is_told(
     """To ask for 2.11 on 3.13 runs nothing and is no success."""
     assert matrix.main(["--lines", "2.11", "--pythons", "3.13"]) == 1
     assert "supports no such combination" in capsys.readouterr().err
+    assert not matrix.rows(readme.read_text())
