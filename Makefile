@@ -20,6 +20,9 @@ PYTHON ?= $(call find-python,13)
 OLDER_PYTHON ?= $(call find-python,12)
 python-for = $(if $(filter 2.11 3.0,$(1)),$(OLDER_PYTHON),$(PYTHON))
 
+# Where the environments of the lines are; the matrix has such a folder for each Python.
+ENVIRONMENTS := .venv
+
 UV := .venv/uv/bin/uv
 PY := .venv/airflow-3.3/bin/python
 
@@ -37,12 +40,12 @@ $(UV): constraints/uv.txt
 	@.venv/uv/bin/pip install --quiet --quiet --disable-pip-version-check --requirement constraints/uv.txt
 	@touch $@
 
-.venv/airflow-%/.ready: pyproject.toml constraints/airflow-%.txt $(UV)
+$(ENVIRONMENTS)/airflow-%/.ready: pyproject.toml constraints/airflow-%.txt $(UV)
 	@python="$(call python-for,$*)"; \
 	[ -n "$$python" ] || { echo "No Python for Airflow $* found (2.11 and 3.0 need 3.11 or 3.12, later ones take 3.13 too)." >&2; exit 1; }; \
-	echo "Making .venv/airflow-$* (about a minute when nothing is cached) ..."; \
-	$(UV) venv --quiet --clear --no-python-downloads --python "$$python" .venv/airflow-$*
-	@$(UV) pip install --quiet --python .venv/airflow-$*/bin/python \
+	echo "Making $(ENVIRONMENTS)/airflow-$* (about a minute when nothing is cached) ..."; \
+	$(UV) venv --quiet --clear --no-python-downloads --python "$$python" $(ENVIRONMENTS)/airflow-$*
+	@$(UV) pip install --quiet --python $(ENVIRONMENTS)/airflow-$*/bin/python \
 		--constraints constraints/airflow-$*.txt --build-constraints constraints/airflow-$*.txt \
 		--editable '.[sandbox]' --group dev
 	@touch $@
@@ -60,8 +63,13 @@ test: test-3.3 ## The quick tests, on Airflow 3.3
 
 # For example test-2.11; every line of constraints/ has one.
 .PHONY: $(LINES:%=test-%)
-$(LINES:%=test-%): test-%: .venv/airflow-%/.ready
-	.venv/airflow-$*/bin/python -m pytest -m "not system" $(ARGS)
+$(LINES:%=test-%): test-%: $(ENVIRONMENTS)/airflow-%/.ready
+	$(ENVIRONMENTS)/airflow-$*/bin/python -m pytest -m "not system" $(ARGS)
+
+# Some of it: make matrix LINES="3.1 3.2" PYTHONS=3.13
+.PHONY: matrix
+matrix: $(UV) ## The quick tests on every Airflow and Python; the README's table of them (hours)
+	@"$(PYTHON)" -m scripts.matrix --lines $(LINES) $(if $(PYTHONS),--pythons $(PYTHONS))
 
 .PHONY: test-system
 test-system: .venv/airflow-3.3/.ready ## The tests that run a scheduler, a triggerer and an API server

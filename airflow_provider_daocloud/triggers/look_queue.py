@@ -26,6 +26,7 @@ class Job:
 
     version = 0
     priority = Priority.TURN
+    due = float("-inf")
 
     async def look(self) -> None:
         """Make the look."""
@@ -63,6 +64,7 @@ class LookQueue:
         """
         job.version += 1
         job.priority = priority
+        job.due = due
         heapq.heappush(self._later, (due, next(self._order), job.version, job))
         self._wake.set()
 

@@ -562,11 +562,11 @@ class _Actions:
             scout = next(iter(self._others))
             del self._others[scout]
             self._scouts[scout] = None
-            if scout.priority is Priority.TURN:  # what is planned for it is not sooner anyway
-                now = self._poller.clock()
-                self._at(scout, now + self._pause(scout, now))
-        if len(self) < HINTS_FROM:
+            self._sooner(scout)
+        if self._hints.on and len(self) < HINTS_FROM:
             self._hints.stop()
+            for scout in self._scouts:
+                self._sooner(scout)
 
     def looked(self, waiter: Waiter) -> None:
         if waiter.outcome is not None:
@@ -607,6 +607,13 @@ class _Actions:
         now = self._poller.clock()
         for waiter in self._others:
             self._at(waiter, now + self._pause(waiter, now))
+
+    def _sooner(self, waiter: Waiter) -> None:
+        """Plan the next look by what holds now, if what is planned is later."""
+        now = self._poller.clock()
+        due = now + self._pause(waiter, now)
+        if due < waiter.due:
+            self._at(waiter, due)
 
     def _pause(self, waiter: Waiter, now: float) -> float:
         if waiter in self._scouts and self._hints.on:

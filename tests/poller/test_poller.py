@@ -428,6 +428,24 @@ def test_a_wait_that_is_cancelled_disturbs_no_other() -> None:
     simulate(main())
 
 
+def test_what_hints_had_spared_is_asked_when_there_are_no_hints_any_more() -> None:
+    """A wait whose next look was put off to its deadline does not sleep until then."""
+
+    async def main() -> None:
+        scene = Scene(action_seconds=10)
+        apps = [scene.world.add_app(f"a{n}") for n in range(4)]
+        waits = [ActionWait(a.id, scene.world.operate(a.id, "restart").id) for a in apps]
+        began = scene.clock()
+        tasks = [asyncio.create_task(scene.wait(wait, seconds=25)) for wait in waits]
+        await asyncio.sleep(5)
+        tasks[0].cancel()
+        assert (await tasks[3]).kind == "succeeded"
+        assert scene.clock() - began < 15
+        await asyncio.wait(tasks)
+
+    simulate(main())
+
+
 def test_the_last_look_is_taken_when_the_time_is_up() -> None:
     """An action that ends just before the deadline is seen, though no look was due by then."""
 
