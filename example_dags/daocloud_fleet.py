@@ -44,5 +44,6 @@ with DAG(
         release_name="{{ params.release_name }}",
         deferrable=True,
         end_from_trigger=True,
-        max_active_tis_per_dagrun=50,  # the waiting ones count
+        # Before Airflow 3.2 this does not count what waits in the triggerer.
+        max_active_tis_per_dagrun=50,
     ).expand(app_id=find_apps())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.sandbox import Options, Sandbox
+from airflow_provider_daocloud.sandbox import ActionPlan, Options, Sandbox
 from scripts import deployed
 from scripts.airflow_processes import Airflow
 
@@ -28,6 +28,8 @@ APPS = 300
 # As many POSTs as the two workers make at once: half-way, each of their tasks waits for an answer.
 HELD = 2 * deployed.CONCURRENCY
 ACTION_SECONDS = 30.0
+# These take longer, so that both triggerers have many waits at that moment.
+LONG = range(APPS // 2 - 40, APPS // 2 - 10)
 # A run takes some minutes; a machine may be slow, but a test ends.
 PATIENCE = 1200.0
 
@@ -37,7 +39,10 @@ def sandbox() -> Iterator[Sandbox]:
     with Sandbox(fill=None, options=Options(action_seconds=ACTION_SECONDS)) as sandbox:
         yesterday = sandbox.world.now() - 86400.0
         for n in range(APPS):
-            sandbox.world.add_app(f"app-{n}", release_name="v1.0.0", last_operated_at=yesterday)
+            name = f"app-{n}"
+            app = sandbox.world.add_app(name, release_name="v1.0.0", last_operated_at=yesterday)
+            if n in LONG:
+                sandbox.world.plan(ActionPlan(app_id=app.id, seconds=4 * ACTION_SECONDS))
         sandbox.fault("hold", call="redeploy_app", effect="after", skip=APPS // 2, times=HELD)
         yield sandbox
 
