@@ -161,6 +161,30 @@ browser-constraints: $(UV) ## Bring the pins of the browser's client up to date 
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 		--constraints constraints/airflow-3.3.txt --output-file constraints/browser.txt constraints/browser.in
 
+# PostgreSQL and Redis are the system's own: apt-get install postgresql redis-server.
+DEPLOYED := .venv/deployed
+
+$(DEPLOYED)/.ready: pyproject.toml constraints/airflow-3.3.txt constraints/deployed.in constraints/deployed.txt $(UV)
+	@echo "Making $(DEPLOYED) (about a minute when nothing is cached) ..."
+	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" $(DEPLOYED)
+	@$(UV) pip install --quiet --python $(DEPLOYED)/bin/python \
+		--constraints constraints/airflow-3.3.txt --constraints constraints/deployed.txt \
+		--build-constraints constraints/airflow-3.3.txt \
+		--editable '.[sandbox]' --group dev --requirements constraints/deployed.in
+	@touch $@
+
+.PHONY: test-deployed
+test-deployed: $(DEPLOYED)/.ready ## A fleet on PostgreSQL, Redis, Celery: a worker and a triggerer die
+	@$(DEPLOYED)/bin/python -m scripts.deployed
+	$(DEPLOYED)/bin/python -m pytest tests/system/test_deployed.py -s $(ARGS)
+
+.PHONY: deployed-constraints
+deployed-constraints: $(UV) ## Bring the pins of that deployment up to date with what is released
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+		--constraints constraints/airflow-3.3.txt constraints/deployed.in \
+		| grep --invert-match --line-regexp --fixed-strings --file constraints/airflow-3.3.txt \
+		> constraints/deployed.txt
+
 .PHONY: soak
 soak: .venv/airflow-3.3/.ready ## A thousand random schedules of faults and crashes for each false assumption (half an hour)
 	SCHEDULES=$${SCHEDULES:-1000} $(PY) -m pytest tests/acting/test_schedules.py --timeout=3600 -s $(ARGS)

@@ -42,6 +42,26 @@ def environment(home: Path, dags_folder: Path, **more: str) -> dict[str, str]:
     return outside | settings(home, dags_folder) | {"PATH": path} | more
 
 
+def migrate(env: dict[str, str]) -> None:
+    """Make Airflow's tables in the metadata database of an environment.
+
+    :raises subprocess.CalledProcessError: the migration failed; its output has been printed.
+    """
+    migration = subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        check=False,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    if migration.returncode:
+        print(migration.stdout, file=sys.stderr)
+        migration.check_returncode()
+
+
 def make_database(home: Path) -> None:
     """Put a migrated metadata database into a home.
 
@@ -54,19 +74,7 @@ def make_database(home: Path) -> None:
     if kept.exists():
         shutil.copyfile(kept, database)
         return
-    migration = subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"],
-        check=False,
-        env=environment(home, home / "dags"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    if migration.returncode:
-        print(migration.stdout, file=sys.stderr)
-        migration.check_returncode()
+    migrate(environment(home, home / "dags"))
     # By a rename, so that whoever does the same at this moment never sees half of it.
     partial = kept.with_suffix(f".{os.getpid()}")
     shutil.copyfile(database, partial)

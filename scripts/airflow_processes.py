@@ -11,11 +11,12 @@ import secrets
 import time
 import urllib.request
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from scripts.airflow_home import environment, make_database
+from scripts.airflow_home import environment, make_database, migrate
 from scripts.processes import Process, free_port, kill, start, stop
 
 COMPONENTS = {
@@ -36,11 +37,21 @@ class Airflow:
     :param home: its AIRFLOW_HOME, which is made; ``*.log`` in it are the processes' outputs.
     :param dags_folder: where its DAGs are.
     :param port: the API server's port, if it is free.
+    :param components: the arguments of each process, by the name that is given to it here.
     :param more: further environment variables.
     """
 
-    def __init__(self, home: Path, dags_folder: Path, *, port: int = 0, **more: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        dags_folder: Path,
+        *,
+        port: int = 0,
+        components: Mapping[str, list[str]] = COMPONENTS,
+        **more: str,
+    ) -> None:
         self.home = home
+        self.components = components
         self.port = free_port(port)
         self.url = f"http://127.0.0.1:{self.port}"
         self.processes: dict[str, Process] = {}
@@ -60,7 +71,7 @@ class Airflow:
     def start(self, component: str) -> None:
         """Start one of the components, again or for the first time."""
         log = self.home / f"{component}.log"
-        command = ["airflow", *COMPONENTS[component]]
+        command = ["airflow", *self.components[component]]
         self.processes[component] = start(command, log, self.environment)
 
     def kill(self, component: str) -> None:
@@ -113,9 +124,13 @@ class Airflow:
                 time.sleep(0.5)
 
     def __enter__(self) -> Self:
-        make_database(self.home)
+        if "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in self.environment:
+            self.home.mkdir(parents=True, exist_ok=True)
+            migrate(self.environment)
+        else:
+            make_database(self.home)
         try:
-            for component in COMPONENTS:
+            for component in self.components:
                 self.start(component)
         except BaseException:
             stop(*self.processes.values())

@@ -23,13 +23,25 @@ def start(module: list[str], log: Path, env: dict[str, str]) -> Process:
 
     :param module: the module and its arguments.
     """
+    return start_command([sys.executable, "-m", *module], log, env)
+
+
+def start_command(
+    command: list[str], log: Path, env: dict[str, str], user: int | None = None
+) -> Process:
+    """Start a command, with its output at the end of a file.
+
+    :param user: the id of the user that it runs as, if that is not the one that we run as.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", *module],
+            command,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            user=user,
+            extra_groups=None if user is None else [],
             # A group of its own: Ctrl-C reaches us alone, and we end what we started, in order.
             start_new_session=True,
         )
@@ -48,9 +60,14 @@ def stop(*processes: Process) -> None:
 
 
 def kill(process: Process) -> None:
-    """End a process and its group at once, as if the power had gone."""
+    """End a process and all that it started at once, as if the power had gone."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    # A task of Airflow has a group of its own, in the session of what started it.
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getsid(int(entry.name)) == process.pid:
+                os.kill(int(entry.name), signal.SIGKILL)
     process.wait()
 
 
