@@ -9,6 +9,8 @@ SHELL := /bin/bash
 LINES := 2.11 3.0 3.1 3.2 3.3
 # Arguments for pytest: make test ARGS="-k hook -x"
 ARGS ?=
+# The quick tests run a file to a process. In one alone: make test PARALLEL=
+PARALLEL ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # The first Python on the PATH from 3.11 up to the minor version that is asked for. (A name on the
 # PATH may be a shim with nothing behind it, so each is run.)
@@ -64,7 +66,7 @@ test: test-3.3 ## The quick tests, on Airflow 3.3
 # For example test-2.11; every line of constraints/ has one.
 .PHONY: $(LINES:%=test-%)
 $(LINES:%=test-%): test-%: $(ENVIRONMENTS)/airflow-%/.ready
-	$(ENVIRONMENTS)/airflow-$*/bin/python -m pytest -m "not system" $(ARGS)
+	$(ENVIRONMENTS)/airflow-$*/bin/python -m pytest $(PARALLEL) -m "not system" $(ARGS)
 
 # Some of it: make matrix LINES="3.1 3.2" PYTHONS=3.13
 .PHONY: matrix

@@ -108,12 +108,12 @@ def fill(world: World) -> None:
             if row.point == "waiting":
                 world.plan_build(BuildPlan(by_hand=True, build_flow_id=row.task_id))
             continue
-        if row.asked == "rollback":
-            world.plan(ActionPlan(leaves="NOT_RUNNING", app_id=row.task_id))
         state = "STOPPED" if row.asked == "start" else "RUNNING"
         world.add_app(
             row.task_id, app_id=row.task_id, state=state, release_name="v1", last_operated_at=day
         )
+        if row.asked == "rollback":
+            world.plan(ActionPlan(leaves="NOT_RUNNING", app_id=row.task_id))
         if row.point == "waiting":
             world.plan(ActionPlan(by_hand=True, app_id=row.task_id))
     for n in range(3):
