@@ -127,6 +127,59 @@ def test_fleet_redeploys_each_app_once(run_dag: RunDag, daocloud_sandbox: Sandbo
     assert shown(daocloud_sandbox, "api")[1] == "master-20ec560"
 
 
+def redeployed(sandbox: Sandbox) -> list[str]:
+    """Return the names of the apps that were redeployed, in order."""
+    names = {app.id: app.name for app in sandbox.world.apps.values()}
+    return [names[s.params["app_id"]] for s in sandbox.log if s.call == "redeploy_app"]
+
+
+def test_canary_goes_first_and_the_waves_follow(run_dag: RunDag, daocloud_sandbox: Sandbox) -> None:
+    run = run_dag("daocloud_canary", {"release_name": "v4.0.0"})
+
+    assert run.state == "success"
+    assert {app.release_name for app in daocloud_sandbox.world.apps.values()} == {"v4.0.0"}
+    first, *wave_1, last = redeployed(daocloud_sandbox)
+    assert (first, set(wave_1), last) == ("web", {"api", "worker"}, "preview")
+    assert daocloud_sandbox.counts["list_apps"] == 2  # to find them, and to report
+    assert states(run)["wave_3"] == ["skipped"]
+
+
+def test_canary_stops_at_the_first_wave_that_fails(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    """What failed goes back to its release, the wave behind it is untouched, and the run fails."""
+    world = daocloud_sandbox.world
+    worker, preview = world.app("worker"), world.view(world.app("preview"))
+    world.plan(ActionPlan("FAILED", "no such image", app_id=worker.id))
+
+    run = run_dag("daocloud_canary", {"release_name": "v4.0.0"})
+
+    assert run.state == "failed"
+    assert sorted(states(run)["wave_1"]) == ["failed", "success"]
+    assert states(run)["wave_2"] == ["upstream_failed"]
+    assert sorted(redeployed(daocloud_sandbox)) == ["api", "web", "worker", "worker"]
+    assert world.view(world.app("preview")) == preview
+    releases = {app.name: app.release_name for app in world.apps.values()}
+    assert releases["worker"] == "v1.0.0"
+    assert states(run)["report"] == ["success"]
+    (reported,) = [ti for ti in run.get_task_instances() if ti.task_id == "report"]
+    assert reported.xcom_pull(task_ids="report") == releases
+
+
+def test_canary_that_fails_keeps_all_others_from_starting(
+    run_dag: RunDag, daocloud_sandbox: Sandbox
+) -> None:
+    web = daocloud_sandbox.world.app("web")
+    daocloud_sandbox.world.plan(ActionPlan("FAILED", "no such image", app_id=web.id))
+
+    run = run_dag("daocloud_canary", {"release_name": "v4.0.0"})
+
+    assert run.state == "failed"
+    assert states(run)["wave_1"] == states(run)["wave_2"] == ["upstream_failed"]
+    assert redeployed(daocloud_sandbox) == ["web"]  # which still runs what it ran before
+    assert shown(daocloud_sandbox, "web") == ("RUNNING", "v1.0.0")
+
+
 def test_nightly_redeploys_the_release_that_runs(
     run_dag: RunDag, daocloud_sandbox: Sandbox
 ) -> None:
