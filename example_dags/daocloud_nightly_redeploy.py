@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
@@ -25,15 +25,13 @@ with DAG(
     @task
     def current(params: dict[str, str]) -> dict[str, str | None]:
         """Return the app's id and the release that it runs."""
-        apps = [app for app in DaoCloudHook().list_apps() if app.name == params["app"]]
-        if len(apps) != 1:
-            raise AirflowFailException(f"There are {len(apps)} apps called {params['app']!r}.")
-        return {"app_id": apps[0].id, "release_name": apps[0].release_name}
+        app = DaoCloudHook().find_app(params["app"])
+        return {"app_id": app.id, "release_name": app.release_name}
 
-    app = current()
+    found = current()
 
     DaoCloudRedeployOperator(
         task_id="redeploy",
-        app_id=app["app_id"],
-        release_name=app["release_name"],
+        app_id=found["app_id"],
+        release_name=found["release_name"],
     )
