@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -58,11 +57,6 @@ def _let_dag_test_wait_for_its_api() -> None:
         return api
 
     supervisor.in_process_api_server = make_and_wait
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give a test the same name in every process that collects it: no address, no free port."""
-    item._nodeid = re.sub(r"\b0x[0-9a-f]+|(?<=127\.0\.0\.1:)\d{4,}", "…", item.nodeid)
 
 
 def pytest_unconfigure() -> None:

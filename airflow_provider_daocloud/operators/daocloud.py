@@ -228,10 +228,11 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         super().finished(doing, result)
         if doing.course.failure is None:
             return result
-        raise DaoCloudRolledBackError(
-            f"{doing.course.failure} Rolled back: {doing.course.previous} runs again "
-            f"(action {result.get('action_id')})."
-        )
+        previous = doing.course.previous
+        how = f"Rolled back: {previous} runs again (action {result.get('action_id')})."
+        if result.get("skipped"):
+            how = f"Not rolled back: {previous} never ceased to run, and was left alone."
+        raise DaoCloudRolledBackError(f"{doing.course.failure} {how}")
 
     def ends_with(self, carried: Carried) -> bool:
         """Whether nothing more is to be done: a rollback that succeeds still fails the task."""

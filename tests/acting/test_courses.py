@@ -209,6 +209,15 @@ def test_an_action_that_still_runs_is_not_rolled_back() -> None:
     assert released(sim) == ["v2"]
 
 
+def test_with_skip_if_current_what_still_runs_is_left_alone() -> None:
+    sim = Simulation(rollback_on_failure=True, skip_if_current=True)
+    sim.plan("FAILED")
+    ending = sim.to_the_end()
+    assert type(ending.error) is DaoCloudRolledBackError
+    assert "Not rolled back: v1 never ceased to run" in str(ending.error)
+    assert released(sim) == ["v2"]
+
+
 CRASHES = [
     "after get_action",
     "before settled",

@@ -332,7 +332,7 @@ def test_environment_does_not_replace_the_proxy(monkeypatch: pytest.MonkeyPatch)
         "ftp://user:hunter2@127.0.0.1:9",
         "socks5://user:hunter2@127.0.0.1:9",
         "http://user:hunter2@a..b:9",
-        f"http://user:hunter2@127.0.0.1:{unused_port()}",
+        pytest.param(f"http://user:hunter2@127.0.0.1:{unused_port()}", id="nobody listens"),
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -348,7 +348,7 @@ BAD_PROXIES = [
     "socks5://user:hunter2@127.0.0.1:9",
     "http://user:hunter2@a..b:9",
     "http://",
-    f"http://user:hunter2@127.0.0.1:{unused_port()}",
+    pytest.param(f"http://user:hunter2@127.0.0.1:{unused_port()}", id="nobody listens"),
 ]
 
 

@@ -64,10 +64,10 @@ PARAMETERS: list[tuple[str, Callable[[Any], protocol.Call[Any]]]] = [
     ("action_id", lambda value: protocol.get_stack_action(STACK_ID, value)),
 ]
 IN_THE_BODY = ("release_name", "branch")
-NO_NAME = [
+NO_NAME: list[object] = [
     *("", " ", "\t\n", "None", "{{ x }}", "{{ ti.xcom_pull('build') }}", "{% if x %}a{% endif %}"),
     *("a b", "a\n", "\x00", "a\x1b[31m", "a\x7fb", "a\x85b", "a\x9fb", "a\u2028b", "\ud800"),
-    *(None, 5, 0, True, 1.5, b"abc", [], ["a"], {}, object()),
+    *(None, 5, 0, True, 1.5, b"abc", [], ["a"], {}, ...),
 ]
 PATHS = ["../x", "..", ".", "a/b", "/", "/apps", "a\\b", "..\\x", "https://elsewhere/"]
 

@@ -17,6 +17,7 @@ from airflow_provider_daocloud.operators.daocloud import (
 )
 from airflow_provider_daocloud.operators.stacks import DaoCloudStackActionOperator
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
+from tests.ids import named
 from tests.waiting.modes import HAS_STORE, OPERATOR_MODES, Ending, Run, log_of
 
 Make = Callable[..., Any]
@@ -124,7 +125,7 @@ def test_neither_or_both_is_an_error_of_the_dag_file(make: Make) -> None:
         (build, "branch", ""),
         (restart_stack, "stack_name", 5),
     ],
-    ids=str,
+    ids=named,
 )
 def test_bad_input_fails_without_a_retry_and_nothing_is_sent(
     sandbox: Sandbox, mode: str, make: Make, field: str, bad: Any

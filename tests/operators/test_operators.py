@@ -23,6 +23,7 @@ from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudRedeployOperator,
 )
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+from tests.ids import named
 from tests.waiting.modes import ENDS_FROM_TRIGGER, OPERATOR_MODES, Run, log_of
 
 
@@ -144,7 +145,7 @@ NAN, INF = float("nan"), float("inf")
         ("max_outage", {"max_outage": -1}),
         ("max_outage", {"max_outage": NAN}),
     ],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.parametrize("make", [act, redeploy])
 def test_a_bad_argument_is_an_error_of_the_dag_file(
@@ -176,7 +177,7 @@ def test_an_action_that_is_none(action: Any) -> None:
         (redeploy, "release_name", None),
         (redeploy, "release_name", "v 1"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_bad_id_fails_without_a_retry_and_nothing_is_sent(
     sandbox: Sandbox, mode: str, make: Callable[..., Any], field: str, bad: Any

@@ -15,6 +15,7 @@ from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
     DaoCloudBuildFlowSensor,
 )
+from tests.ids import named
 from tests.waiting.modes import ENDS_FROM_TRIGGER, HAS_STORE, SENSOR_MODES, Ending, Run, log_of
 
 QUICK = {"poke_interval": 0.05, "timeout": 20}
@@ -182,7 +183,7 @@ def test_neither_or_both_is_an_error_of_the_dag_file(make: Make) -> None:
         (flow_sensor, "build_flow_name", " "),
         (flow_sensor, "not_package_id", "{{ x }}"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_bad_input_fails_without_a_retry_and_nothing_is_sent(
     sandbox: Sandbox, mode: str, make: Make, field: str, bad: Any
@@ -194,7 +195,7 @@ def test_bad_input_fails_without_a_retry_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
-@pytest.mark.parametrize("apps", [["wbe", "api"], ["web", "web"]], ids=str)
+@pytest.mark.parametrize("apps", [["wbe", "api"], ["web", "web"]], ids=named)
 def test_a_name_that_none_or_several_have_fails_without_a_retry(
     sandbox: Sandbox, mode: str, apps: list[str]
 ) -> None:
@@ -215,7 +216,7 @@ def test_a_name_that_none_or_several_have_fails_without_a_retry(
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 @pytest.mark.parametrize(
-    "fault", [{"kind": "status", "status": 503}, {"kind": "html"}, {"kind": "spent"}], ids=str
+    "fault", [{"kind": "status", "status": 503}, {"kind": "html"}, {"kind": "spent"}], ids=named
 )
 def test_a_fault_while_it_is_looked_up_is_survived(
     sandbox: Sandbox, mode: str, fault: dict[str, Any]

@@ -32,6 +32,7 @@ from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudStackActionSensor,
 )
 from airflow_provider_daocloud.waits import Cadence
+from tests.ids import named
 from tests.waiting.modes import (
     AIRFLOW,
     ENDS_FROM_TRIGGER,
@@ -236,7 +237,7 @@ NAN, INF = float("nan"), float("inf")
         ("start_from_trigger", {"start_from_trigger": True}),
         ("start_from_trigger", {"start_from_trigger": True, "deferrable": False}),
     ],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_bad_argument_is_an_error_of_the_dag_file(
@@ -248,14 +249,14 @@ def test_a_bad_argument_is_an_error_of_the_dag_file(
 
 
 @pytest.mark.parametrize(
-    "statuses", [[], "Succeeded", ["Success", "x"], ["UNKNOWN"], [""]], ids=str
+    "statuses", [[], "Succeeded", ["Success", "x"], ["UNKNOWN"], [""]], ids=named
 )
 def test_statuses_that_no_build_has(statuses: Any) -> None:
     with pytest.raises(InputError, match=r"^target_statuses: "):
         flow_sensor(target_statuses=statuses)
 
 
-@pytest.mark.parametrize("states", [[], "UP", ["RUNNING", "x"], ["UNKNOWN"], [""]], ids=str)
+@pytest.mark.parametrize("states", [[], "UP", ["RUNNING", "x"], ["UNKNOWN"], [""]], ids=named)
 def test_states_that_no_app_has(states: Any) -> None:
     with pytest.raises(InputError, match=r"^target_states: "):
         app_sensor(target_states=states)
@@ -283,7 +284,7 @@ def test_states_that_no_app_has(states: Any) -> None:
         (stack_sensor, "stack_id", ""),
         (stack_sensor, "action_id", "None"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_bad_id_fails_without_a_retry_and_nothing_is_sent(
     sandbox: Sandbox, mode: str, make: Callable[..., Any], field: str, bad: Any
@@ -577,7 +578,7 @@ def test_the_lines_of_a_log_grow_fewer_as_the_wait_grows(
         {"try_number": 2, "started": 1.0, "memory": None},
         {"try_number": 1, "started": 1.0, "memory": {"outage_since": 1.0}},
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_another_try_or_version_remembered_is_not_ours(sandbox: Sandbox, entry: Any) -> None:
     """The store outlasts tries and clears; an outage of yesterday is not one of today."""

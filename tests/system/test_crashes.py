@@ -227,7 +227,13 @@ class Run:
 
     def tasks(self) -> dict[str, dict[str, Any]]:
         """Return the task instances, by name; mapped ones with their index."""
-        found = self.ask("GET", f"{self.path}/taskInstances?limit=1000")["task_instances"]
+        found: list[dict[str, Any]] = []
+        while True:  # a page has a hundred at most
+            path = f"{self.path}/taskInstances?limit=100&offset={len(found)}"
+            page = self.ask("GET", path)
+            found += page["task_instances"]
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                break
         return {
             t["task_id"] if t["map_index"] < 0 else f"{t['task_id']}[{t['map_index']}]": t
             for t in found
