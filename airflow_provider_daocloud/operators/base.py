@@ -199,14 +199,15 @@ class DaoCloudActOperator(BaseOperator):
                 self.hook.send,
                 may_end=self.end_from_trigger,
             )
-            if carried.stage == "action":
-                ours = journal.entry.action_id if journal.entry else None
-                theirs = (outcome.result or {}).get(self.id_key)
-                if None not in (ours, theirs) and ours != theirs:
-                    # After a clear, the trigger of the former try can still fire; where Airflow's
-                    # database uses ids again (SQLite), its event wakes this try.
-                    self.log.warning("An event of action %s: still waiting for %s.", theirs, ours)
-                    self._defer(doing, self.wait_for(str(ours)), carried)
+            entry = journal.entry
+            ours = entry.action_id if entry else None
+            theirs = (carried.result or outcome.result or {}).get(self.id_key)
+            if entry is not None and None not in (ours, theirs) and ours != theirs:
+                # After a clear, the trigger of the former try can still fire; where Airflow's
+                # database uses ids again (SQLite), its event wakes this try.
+                self.log.warning("An event of action %s: still waiting for %s.", theirs, ours)
+                carried = Carried("action", entry.course)
+                self._defer(doing, self.wait_for(str(ours)), carried)
             return self._after(doing, carried, outcome)
 
     def _find(self, found: str | None = None) -> None:

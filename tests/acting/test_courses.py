@@ -90,6 +90,20 @@ def test_a_process_that_dies_while_it_verifies_is_no_second_action(deferrable: b
     assert sim.effects == 1
 
 
+def test_an_event_of_another_verification_is_not_taken() -> None:
+    """A former try's trigger can wake this one: what it verified was another action."""
+    sim = Simulation(verify=True, deferrable=True)
+    waiting = sim.run()
+    course = {"attempt": 1, "previous": "v1", "failure": None}
+    carry = {"stage": "verify", "course": course, "result": {"action_id": "another"}}
+    event = {"outcome": "succeeded", "result": {"id": sim.app.id}, "carry": carry}
+    again = sim.deliver(event)
+    assert again.deferral is not None
+    assert again.deferral.trigger.action_id == sim.posted[0].action.id
+    assert waiting.deferral is not None
+    assert sim.resume(again).kind == "deferred"  # it verifies its own
+
+
 # --- attempts -----------------------------------------------------------------------------------
 
 
