@@ -287,7 +287,7 @@ class DaoCloudActOperator(BaseOperator):
     def finished(self, doing: Try, result: dict[str, Any]) -> Any:
         """Return what the task returns, when nothing more is to be done."""
         entry = doing.journal.entry
-        if entry is not None and entry.wish == doing.wish and entry.phase == "accepted":
+        if entry is not None and entry.is_of(doing.wish) and entry.phase == "accepted":
             doing.journal.note(phase="settled", result=result, left=None)
         return result
 

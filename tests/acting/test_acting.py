@@ -579,7 +579,7 @@ def test_an_entry_that_cannot_be_read_posts_nothing(entry: object) -> None:
     sim.store.entries[KEY] = json.dumps(entry)
     ending = sim.to_the_end()
     assert isinstance(ending.error, AirflowFailException)
-    assert "Look at the app" in str(ending.error)
+    assert "Look at it in DaoCloud" in str(ending.error)
     assert sim.service.counts == {}
     assert stored(sim) == entry
 

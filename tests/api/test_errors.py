@@ -39,7 +39,7 @@ def test_the_tree_is_drawn_as_it_is() -> None:
             drawn[found[2]] = path[depth - 1]
     real = {
         made.__name__: next(base.__name__ for base in made.__bases__)
-        for kind in (DaoCloudError, CallError, WaitError)
+        for kind in (DaoCloudError, InputError, CallError, WaitError)
         for made in subclasses(kind)
     }
     assert drawn == real
