@@ -66,7 +66,7 @@ with DAG(
         return {str(app.name): app.release_name for app in apps}
 
     @task
-    def complete(params: dict[str, Any], releases: dict[str, str | None]) -> None:
+    def complete(releases: dict[str, str | None], params: dict[str, Any]) -> None:
         """Fail the run if an app was left behind: Airflow goes by a run's last tasks."""
         behind = [name for name, release in releases.items() if release != params["release_name"]]
         if behind:

@@ -84,11 +84,10 @@ def test_a_task_that_fails_restarts_the_app_once(
 @pytest.mark.skipif(airflow_version() < (3, 1), reason="Airflow before 3.1 has no deadlines")
 def test_a_deadline_alert_awaits_it(daocloud_sandbox: Sandbox) -> None:
     """As Airflow's triggerer runs the callback of a deadline."""
-    from airflow.triggers import callback
-
-    trigger = getattr(callback, "CallbackTrigger", None)
-    if trigger is None:
-        pytest.skip("this Airflow runs it in another way")
+    callback = pytest.importorskip(
+        "airflow.triggers.callback", reason="this Airflow runs it in another way"
+    )
+    trigger = callback.CallbackTrigger
     path = f"{DaoCloudNotifier.__module__}.{DaoCloudNotifier.__qualname__}"
     arguments = {"action": "stop", "app_name": "web", "context": {"dag_run": {"run_id": "r"}}}
 
