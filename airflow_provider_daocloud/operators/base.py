@@ -247,6 +247,9 @@ class DaoCloudActOperator(BaseOperator):
     def wait(self, doing: Try, wait: waits.Wait, carried: Carried) -> Any:
         """Wait, in this process or in the triggerer, and go on after it."""
         if self.deferrable:
+            # What an action leads to mostly shows when it has ended: no deferral for that.
+            if carried.stage == "verify" and (outcome := self._ended(wait)) is not None:
+                return self._after(doing, carried, outcome)
             # From here on the next try is a retry, whatever else is cleared in the DAG run.
             doing.journal.note(left="deferred")
             self._defer(doing, wait, carried)
