@@ -257,14 +257,12 @@ class DaoCloudActOperator(BaseOperator):
 
     def _after(self, doing: Try, carried: Carried, outcome: waits.Outcome) -> Any:
         """Go on after a wait."""
+        if carried.stage == "verify" and outcome.kind == "timeout" and outcome.limit == "timeout":
+            outcome = self.unverified(doing, outcome)
         if outcome.kind == "succeeded":
             if carried.stage == "verify":
                 return self.finished(doing, carried.result or {})
             return self.succeeded(doing, outcome.result or {})
-        if carried.stage == "verify" and outcome.kind == "timeout" and outcome.limit == "timeout":
-            outcome = replace(
-                outcome, kind="failed", message=f"The action succeeded, but {outcome.message}"
-            )
         if outcome.kind != "failed":
             raise self.unsettled(doing, outcome)
         failure = AppStateError if carried.stage == "verify" else self.failure
@@ -286,6 +284,14 @@ class DaoCloudActOperator(BaseOperator):
     def succeeded(self, doing: Try, result: dict[str, Any]) -> Any:
         """Go on after the action has succeeded; return what the task returns."""
         return self.finished(doing, result)
+
+    def unverified(
+        self,
+        doing: Try,  # noqa: ARG002 - see the operators
+        outcome: waits.Outcome,
+    ) -> waits.Outcome:
+        """Say what it means that the time to verify the action is up."""
+        return outcome
 
     def finished(self, doing: Try, result: dict[str, Any]) -> Any:
         """Return what the task returns, when nothing more is to be done."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.errors import CallError, InputError
 from airflow_provider_daocloud.arguments import (
     APP_ACTIONS,
     DEFAULT_VERIFY_TIMEOUT,
@@ -54,7 +54,8 @@ class DaoCloudAppOperator(DaoCloudActOperator):
         ``send`` all the same, or ``fail``.
     :param verify: whether to wait, after the action has succeeded, until the app shows what it was
         to lead to: its state, and after a redeploy the release. An action's SUCCESS was seen not to
-        be the whole truth.
+        be the whole truth. An app that cannot be read, or whose state is a word that nobody
+        knows, has not failed: that ends as *could not find out*, and nothing is done again.
     :param verify_timeout: seconds (or a timedelta) to wait for that.
     :param attempts: how many times to act in all, if the action fails or is not verified.
     :raises DaoCloudAppStateError: the action succeeded, and the app did not come to show it.
@@ -103,10 +104,28 @@ class DaoCloudAppOperator(DaoCloudActOperator):
         """Look whether the app shows it, if that is wanted."""
         if not self.verify:
             return self.finished(doing, result)
+        carried = Carried("verify", doing.course, result, self.verify_timeout)
+        return self.wait(doing, self._verification(doing), carried)
+
+    def unverified(self, doing: Try, outcome: waits.Outcome) -> waits.Outcome:
+        """Look once more, for as long as an outage may last: what cannot be read has not failed."""
+        wait = self._verification(doing)
+        try:
+            look = wait.judge(self.send(wait.call()), {})
+        except CallError as e:
+            outcome = waits.Outcome.of_error(e)
+            return replace(outcome, message=f"The action succeeded, but then: {outcome.message}")
+        if look.verdict == "succeeded":
+            return waits.Outcome("succeeded", look.result)
+        # Nor has an app failed whose state is a word that nobody knows.
+        kind: Literal["unknown", "failed"] = "unknown" if look.note else "failed"
+        message = f"The action succeeded, but {outcome.message} A last look: it is {look.state}."
+        return replace(outcome, kind=kind, result=look.result, message=message)
+
+    def _verification(self, doing: Try) -> waits.AppWait:
         call = self.call(doing.course)
         release = (call.body or {}).get("release_name")
-        wait = waits.AppWait(self.app_id, (targets.REACHED[call.name],), release)
-        return self.wait(doing, wait, Carried("verify", doing.course, result, self.verify_timeout))
+        return waits.AppWait(self.app_id, (targets.REACHED[call.name],), release)
 
     def ends_with(self, carried: Carried) -> bool:
         """Whether nothing more is to be done once this wait has succeeded."""

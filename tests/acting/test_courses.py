@@ -17,6 +17,7 @@ from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudRedeployOperator,
 )
 from airflow_provider_daocloud.sandbox.objects import ActionPlan
+from airflow_provider_daocloud.sandbox.options import Options
 from tests.acting.simulation import Ending, Simulation
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
@@ -124,6 +125,52 @@ def test_a_rollback_that_shows_already_is_over_without_a_deferral() -> None:
     assert rolling_back.kind == "deferred"
     assert sim.resume(rolling_back).kind == "DaoCloudRolledBackError"
     assert released(sim) == ["v2", "v1"]
+
+
+@MODES
+def test_an_app_that_cannot_be_read_has_not_failed(deferrable: bool) -> None:
+    """The release may be fine: it is looked at for as long as an outage may last."""
+    sim = Simulation(
+        rollback_on_failure=True, verify=True, verify_timeout=60, deferrable=deferrable
+    )
+    sim.on_posted = lambda _posted: sim.fault(
+        "status", status=503, call="get_app", times=None, seconds=200
+    )
+    ending = sim.to_the_end()
+    assert ending.kind == "success", ending.error
+    assert released(sim) == ["v2"]
+
+
+@MODES
+def test_an_app_that_stays_unreadable_is_not_rolled_back(deferrable: bool) -> None:
+    sim = Simulation(
+        rollback_on_failure=True, verify=True, verify_timeout=60, deferrable=deferrable
+    )
+    sim.on_posted = lambda _posted: sim.fault(
+        "status", status=503, call="get_app", times=None, seconds=2000
+    )
+    ending = sim.to_the_end()
+    assert ending.kind == "CouldNotFindOutError"
+    assert "The action succeeded" in str(ending.error)
+    sim.service.faults.clear()
+    assert sim.to_the_end().kind == "success"
+    assert released(sim) == ["v2"]
+
+
+@MODES
+def test_a_state_that_nobody_knows_is_not_rolled_back(deferrable: bool) -> None:
+    options = Options(state_words={"RUNNING": "live"})
+    sim = Simulation(
+        options=options,
+        rollback_on_failure=True,
+        verify=True,
+        verify_timeout=60,
+        deferrable=deferrable,
+    )
+    ending = sim.to_the_end()
+    assert ending.kind == "CouldNotFindOutError"
+    assert "'live' is a state that this provider does not know" in str(ending.error)
+    assert released(sim) == ["v2"]
 
 
 # --- attempts -----------------------------------------------------------------------------------
