@@ -22,7 +22,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.acting import Act
-from airflow_provider_daocloud.api import protocol
+from airflow_provider_daocloud.api import models, protocol
 from airflow_provider_daocloud.api.client import DaoCloudClient
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import (
@@ -118,6 +118,14 @@ class Posted:
     late: float
 
 
+@dataclass
+class Seen:
+    """One look of ours at the app."""
+
+    when: float
+    app: models.App
+
+
 class Store:
     """Airflow's task state store: JSON by key, outlasting the process.
 
@@ -164,6 +172,7 @@ class Client(DaoCloudClient):
 
     :param late: for the next POSTs, so many seconds after we have given them up they arrive.
     :param refused: so many of the next POSTs cannot connect.
+    :param looks: what the app showed whenever it was looked at.
     """
 
     def __init__(self, simulation: Simulation) -> None:
@@ -171,6 +180,7 @@ class Client(DaoCloudClient):
         super().__init__(Endpoint("http://sandbox/v1", TOKEN), clock=clock.time, sleep=clock.sleep)
         self.late: list[float] = []
         self.refused = 0
+        self.looks: list[Seen] = []
         self._simulation = simulation
 
     def _send_once(self, call: Call[T]) -> T:
@@ -196,7 +206,10 @@ class Client(DaoCloudClient):
             raise UnreachableError(str(call), f"no answer came ({e}).") from None
         simulation.points(f"after {call.name}")
         self.server_time = protocol.server_time(answer)
-        return protocol.interpret(call, answer, now=simulation.clock.time(), secret=TOKEN)
+        seen = protocol.interpret(call, answer, now=simulation.clock.time(), secret=TOKEN)
+        if isinstance(seen, models.App):
+            self.looks.append(Seen(simulation.clock.time(), seen))
+        return seen
 
 
 class _Simulated(DaoCloudActOperator):

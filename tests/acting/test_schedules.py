@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 from collections import Counter
 from functools import partial
 from typing import Any, ClassVar
@@ -26,12 +27,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan
 from airflow_provider_daocloud.sandbox.options import Options
 from airflow_provider_daocloud.sandbox.world import AppBusyError
-from tests.acting.simulation import Ending, Posted, Simulation
+from tests.acting.simulation import Ending, Posted, Seen, Simulation
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "0"))
 SETTLE = 30.0
+VERIFY = 60.0
 REACHED = {"start": "RUNNING", "stop": "STOPPED", "restart": "RUNNING", "redeploy": "RUNNING"}
 
 # How a try may end. Anything else is a bug.
@@ -43,6 +46,8 @@ ENDINGS = {
     "AppBusyError",
     "CouldNotFindOutError",
     "DaoCloudActionFailedError",
+    "DaoCloudAppStateError",
+    "DaoCloudRolledBackError",
     "DaoCloudWaitTimeoutError",
     "JournalError",
     "OutcomeUnknownError",
@@ -97,7 +102,7 @@ TROUBLE = st.one_of(
     _trouble("post", NO_ANSWER, [1, 1, 2, None], [1.0, 60.0]),
     _trouble("post", NO_ANSWER, [1], [60.0]),
     _trouble("late", [0.05, 0.5, 0.95]),
-    _trouble("crash", list(range(1, 15))),
+    _trouble("crash", list(range(1, 21))),
     _trouble("crash", ["before POST", "after POST", "after accepted", "before get_action"]),
     _trouble("somebody", [0.0, 1.0, 8.0, 29.5], SOMEBODY),
     _trouble("read", UNREADABLE, ["get_app", "get_action"], [1, 5, None], [0, 1, 4], [20.0, 400.0]),
@@ -128,7 +133,10 @@ class Lives(RuleBasedStateMachine):
         seconds=st.sampled_from([1.0, 5.0, 40.0, 200.0]),
         deferrable=st.booleans(),
         operated=st.sampled_from([86400.0, 3.0]),
-        failing=st.lists(st.sampled_from(["SUCCESS", "FAILED"]), max_size=3),
+        failing=st.lists(st.sampled_from(["SUCCESS", "FAILED", "LIE"]), max_size=3),
+        verify=st.booleans(),
+        attempts=st.sampled_from([1, 1, 2]),
+        rollback=st.booleans(),
     )
     def begin(
         self,
@@ -140,7 +148,13 @@ class Lives(RuleBasedStateMachine):
         deferrable: bool,
         operated: float,
         failing: list[str],
+        verify: bool,
+        attempts: int,
+        rollback: bool,
     ) -> None:
+        more: dict[str, Any] = (
+            {"rollback_on_failure": True} if rollback and asked[0] == "redeploy" else {}
+        )
         options = {"busy": busy, "action_seconds": seconds} | self.options
         self.sim = sim = Simulation(
             *asked,
@@ -150,12 +164,19 @@ class Lives(RuleBasedStateMachine):
             deferrable=deferrable,
             settle=SETTLE,
             max_outage=120.0,
+            verify=verify,
+            verify_timeout=VERIFY,
+            attempts=attempts,
+            **more,
         )
         sim.app.last_operated_at = sim.clock.time() - operated
         sim.world.view(sim.app)
         sim.app.view = None
-        for state in failing:
-            sim.plan(state)
+        for end in failing:
+            if end == "LIE":
+                sim.world.plan(ActionPlan(leaves="NOT_RUNNING"))
+            else:
+                sim.plan(end)
         assert sim.store is not None
         sim.store.on_set = self._stored
         sim.on_posted = self._posted
@@ -165,6 +186,7 @@ class Lives(RuleBasedStateMachine):
         self.wrong: list[str] = []
         # Wishes of which a second action was posted because nothing showed the first one.
         self.hidden: set[int] = set()
+        self.tries: Counter[int] = Counter()
         self.counts["schedules"] += 1
 
     # What happens
@@ -175,7 +197,7 @@ class Lives(RuleBasedStateMachine):
         if self.ending is None or self.ending.kind in ("deferred", "Crash"):
             tried_out = self.ending is not None and self.sim.try_number > self.sim.max_tries
             return self.ending is not None and self.ending.kind == "Crash" and tried_out
-        final = self.ending.kind in ("success", "AirflowFailException")
+        final = self.ending.kind in ("success", "AirflowFailException", "DaoCloudRolledBackError")
         return final or self.sim.try_number > self.sim.max_tries
 
     @property
@@ -186,6 +208,20 @@ class Lives(RuleBasedStateMachine):
     @rule(troubles=st.lists(TROUBLE, min_size=1, max_size=3))
     def try_it(self, troubles: list[tuple[Any, ...]]) -> None:
         """Run the next try, with whatever befalls it."""
+        self.tries[self.sim.wish] += 1
+        crash = self._beset(troubles)
+        self._ended(self.sim.run(crash=crash))
+
+    @precondition(lambda self: self.deferred)
+    @rule(troubles=st.lists(TROUBLE, max_size=2))
+    def resume(self, troubles: list[tuple[Any, ...]]) -> None:
+        """Wait in the triggerer, and go on with the try in a new process."""
+        assert self.ending is not None
+        crash = self._beset(troubles)
+        self._ended(self.sim.resume(self.ending, crash=crash))
+
+    def _beset(self, troubles: list[tuple[Any, ...]]) -> str | int | None:
+        """Let things go wrong from now on; return where the process dies, if it does."""
         sim = self.sim
         self._harm(troubles)
         crash: str | int | None = None
@@ -211,20 +247,7 @@ class Lives(RuleBasedStateMachine):
             else:
                 (crash,) = details
                 crash = crash.replace("POST", sim.call) if isinstance(crash, str) else crash
-        self._ended(sim.run(crash=crash))
-
-    @precondition(lambda self: self.deferred)
-    @rule(
-        crash=st.sampled_from([None, None, 1, 2, 3]),
-        fault=st.sampled_from([None, None, ("get", "lose"), ("settled", "lose")]),
-    )
-    def resume(self, crash: int | None, fault: tuple[str, str] | None) -> None:
-        """Wait in the triggerer, and end the try in a new process."""
-        self._harm(crash or fault)
-        assert self.ending is not None
-        assert self.sim.store is not None
-        self.sim.store.fail = [fault] if fault else []
-        self._ended(self.sim.resume(self.ending, crash=crash))
+        return crash
 
     @precondition(lambda self: self.ending is not None)
     @rule()
@@ -292,6 +315,7 @@ class Lives(RuleBasedStateMachine):
                 assert self.ending is not None
                 self._ended(sim.resume(self.ending))
             else:
+                self.tries[sim.wish] += 1
                 self._ended(sim.run())
         self.one_wish_is_one_action()
         assert self.ending is not None
@@ -310,10 +334,12 @@ class Lives(RuleBasedStateMachine):
         sim = self.sim
         note(f"    effect: {posted}")
         self.counts["actions"] += 1
+        self.counts["rollbacks"] += self._rolls_back(posted)
+        self._check_course(posted)
         earlier = [
             p
             for p in sim.posted
-            if p is not posted and p.wish == posted.wish and p.action.state != "FAILED"
+            if p is not posted and p.wish == posted.wish and not self._may_be_followed(p)
         ]
         if not earlier or posted.wish in self.hidden:
             return
@@ -324,6 +350,44 @@ class Lives(RuleBasedStateMachine):
             self.counts["wishes with two actions"] += 1
         else:
             self.wrong.append(f"two actions of wish {posted.wish}: {earlier[-1]}, {posted}")
+
+    def _may_be_followed(self, posted: Posted) -> bool:
+        """Whether an action FAILED, or was looked for long enough and not seen to be true."""
+        action = posted.action
+        if action.state != "SUCCESS" or not self.sim.arguments["verify"]:
+            return action.state == "FAILED"
+        assert action.ended_at is not None
+        late = self.sim.clock.time() >= action.ended_at + VERIFY
+        return late and any(
+            look.app.state != "UNKNOWN" and not self._shows(action, look)
+            for look in self.sim.client.looks
+            if look.when >= action.ended_at
+        )
+
+    def _shows(self, action: Action, look: Seen) -> bool:
+        """Whether the app looks as the action is to leave it."""
+        release = action.release_name in (None, look.app.release_name)
+        return release and look.app.state == REACHED[action.action]
+
+    def _rolls_back(self, posted: Posted) -> bool:
+        return posted.action.release_name not in (None, self.sim.release_name)
+
+    def _check_course(self, posted: Posted) -> None:
+        """Hold a further action of a wish against what was asked for."""
+        sim, wish = self.sim, posted.wish
+        ours = [p for p in sim.posted if p.wish == wish]
+        rollbacks = [p for p in ours if self._rolls_back(p)]
+        if rollbacks and posted is not rollbacks[0] and wish not in self.hidden:
+            self.wrong.append(f"posted after the rollback of wish {wish}: {posted}")
+        if posted in rollbacks:
+            if not sim.arguments.get("rollback_on_failure"):
+                self.wrong.append(f"rolled back, unasked: {posted}")
+            if posted.action.release_name not in {
+                look.app.release_name for look in sim.client.looks
+            }:
+                self.wrong.append(f"rolled back to what never ran: {posted}")
+        elif len(ours) > sim.arguments["attempts"] * self.tries[wish]:
+            self.wrong.append(f"more attempts than {self.tries[wish]} tries have: {ours}")
 
     def _stored(self, entry: dict[str, Any]) -> None:
         note(f"    journal: {entry}")
@@ -340,11 +404,16 @@ class Lives(RuleBasedStateMachine):
             self._check_result(ending.result)
         if ending.kind == "OutcomeUnknownError" and "before it {" not in str(ending.error):
             self.wrong.append(f"no evidence: {ending.error}")
+        if ending.kind == "DaoCloudRolledBackError":
+            self._check_rollback(str(ending.error))
         if self.harmless and ending.kind not in (
             "success",
             "deferred",
             "DaoCloudActionFailedError",
+            "DaoCloudAppStateError",
+            "DaoCloudRolledBackError",
             "DaoCloudWaitTimeoutError",
+            *(["CouldNotFindOutError"] if "state_words" in self.options else []),
         ):
             self.wrong.append(f"nothing went wrong, and it ended in {ending.error!r}")
 
@@ -359,12 +428,31 @@ class Lives(RuleBasedStateMachine):
                 self.wrong.append(f"{result} is not confirmed: {action}")
             elif ours[0].wish != sim.wish and (action.ended_at or 0) < sim.wished_at:
                 self.wrong.append(f"{result} is the result of an earlier wish: {action}")
+            elif sim.arguments["verify"] and not self._verified(action):
+                self.wrong.append(f"{result} was not verified: {action}")
             return
         shown = sim.app.rest_state == REACHED[sim.action]
         if sim.action == "redeploy":
             shown = shown and sim.app.release_name == sim.release_name
         if not shown:
             self.wrong.append(f"{result} is not what DaoCloud shows: {sim.app}")
+
+    def _verified(self, action: Action) -> bool:
+        ended = action.ended_at or 0.0
+        looks = (look for look in self.sim.client.looks if look.when >= ended)
+        return any(self._shows(action, look) for look in looks)
+
+    def _check_rollback(self, story: str) -> None:
+        """Hold what is told of a rollback against what DaoCloud knows."""
+        self.counts["rolled back"] += "Rolled back: " in story
+        told = re.search(r"Rolled back: (\S+) runs again \(action (\S+)\)", story)
+        if told is None or told[2] == "None":
+            return
+        action = self.sim.world.actions[told[2]]
+        ours = any(p.action is action for p in self.sim.posted)
+        verified = not self.sim.arguments["verify"] or self._verified(action)
+        if not ours or action.state != "SUCCESS" or action.release_name != told[1] or not verified:
+            self.wrong.append(f"{story!r} is not confirmed: {action}")
 
     def _somebody(self, action: str, release_name: str | None) -> None:
         with contextlib.suppress(AppBusyError):
