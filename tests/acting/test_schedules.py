@@ -121,6 +121,8 @@ class Lives(RuleBasedStateMachine):
     hides: ClassVar[bool] = False
     # So many seconds after it was given up may a POST arrive; what delays the date comes on top.
     latest: ClassVar[float] = SETTLE * 0.45
+    # Whether it is always a redeploy whose first attempt fails, and that is to be rolled back.
+    fails: ClassVar[bool] = False
     counts: ClassVar[Counter[str]] = Counter()
 
     @initialize(
@@ -152,6 +154,9 @@ class Lives(RuleBasedStateMachine):
         attempts: int,
         rollback: bool,
     ) -> None:
+        if self.fails:
+            asked, rollback, failing = ("redeploy", "v2"), True, failing or ["LIE", "SUCCESS"]
+            verify = verify or failing[0] == "LIE"
         more: dict[str, Any] = (
             {"rollback_on_failure": True} if rollback and asked[0] == "redeploy" else {}
         )
@@ -335,21 +340,22 @@ class Lives(RuleBasedStateMachine):
         note(f"    effect: {posted}")
         self.counts["actions"] += 1
         self.counts["rollbacks"] += self._rolls_back(posted)
-        self._check_course(posted)
         earlier = [
             p
             for p in sim.posted
             if p is not posted and p.wish == posted.wish and not self._may_be_followed(p)
         ]
-        if not earlier or posted.wish in self.hidden:
-            return
-        # Nothing could be seen: the service showed no trace, or it was still on its way.
-        hidden = posted.shown == earlier[-1].shown or max(posted.late, earlier[-1].late) > SETTLE
-        if self.hides and hidden:
-            self.hidden.add(posted.wish)
-            self.counts["wishes with two actions"] += 1
-        else:
-            self.wrong.append(f"two actions of wish {posted.wish}: {earlier[-1]}, {posted}")
+        if earlier and posted.wish not in self.hidden:
+            # Nothing could be seen: the service showed no trace, or it was still on its way.
+            hidden = posted.shown == earlier[-1].shown
+            hidden = hidden or max(posted.late, earlier[-1].late) > SETTLE
+            if self.hides and hidden:
+                self.hidden.add(posted.wish)
+                self.counts["wishes with two actions"] += 1
+            else:
+                self.wrong.append(f"two actions of wish {posted.wish}: {earlier[-1]}, {posted}")
+        if not self.hides:
+            self._check_course(posted)
 
     def _may_be_followed(self, posted: Posted) -> bool:
         """Whether an action FAILED, or was looked for long enough and not seen to be true."""
@@ -377,7 +383,7 @@ class Lives(RuleBasedStateMachine):
         sim, wish = self.sim, posted.wish
         ours = [p for p in sim.posted if p.wish == wish]
         rollbacks = [p for p in ours if self._rolls_back(p)]
-        if rollbacks and posted is not rollbacks[0] and wish not in self.hidden:
+        if rollbacks and posted is not rollbacks[0]:
             self.wrong.append(f"posted after the rollback of wish {wish}: {posted}")
         if posted in rollbacks:
             if not sim.arguments.get("rollback_on_failure"):
@@ -520,6 +526,12 @@ def test_one_wish_is_one_action(assumption: str) -> None:
     counts = live(kind("Life", ASSUMPTIONS[assumption]), SCHEDULES or (100 if first else 10))
     print(f"\n{assumption}: {dict(sorted(counts.items()))}")
     assert counts["actions"] > 0
+
+
+def test_a_release_that_fails_is_rolled_back_once() -> None:
+    counts = live(kind("Failing", {}, fails=True), SCHEDULES or 20)
+    print(f"\nthe release fails: {dict(sorted(counts.items()))}")
+    assert counts["rollbacks"] > 0
 
 
 @pytest.mark.skipif(not SCHEDULES, reason="the residual risk is counted in long runs: make soak")
