@@ -233,6 +233,7 @@ class Act:
             return self._settle(self._doubted, "It was taken never to have arrived")
         if self.if_busy == "join" and self.target.busy(seen):
             self.log("Something runs on %s already (%s): joining it.", self.target, now.state)
+            self.journal.forget()
             return Joined(now)
         if self.skip_if_current and self.target.shows(self.asked, seen, now):
             self.log("%s is as asked already: left alone.", self.target)

@@ -308,6 +308,10 @@ class Journal:
                 ) from e
         self.entry = entry
 
+    def forget(self) -> None:
+        """Let the stored entry be as it is: what this try does from now on is not of it."""
+        self.entry = None
+
     def note(self, **changes: Any) -> None:
         """Write what became of it. If that fails, this try goes on, and the next is more careful.
 

@@ -191,6 +191,8 @@ class DaoCloudActOperator(BaseOperator):
         with airflow_errors(), self._leaving(journal, _wish(context)):
             journal.read()
             carried = _carried(event)
+            if carried.stage == "joined":
+                journal.forget()
             self._find(carried.found)
             doing = Try(context, journal, carried.course)
             outcome = outcome_of_event(

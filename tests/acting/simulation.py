@@ -105,7 +105,7 @@ class Points:
 
 @dataclass
 class Posted:
-    """One action that came from a POST of ours.
+    """One action, or one build, that came from a POST of ours.
 
     :param wish: the wish that it came from.
     :param shown: the app's ``last_operated_at`` just before it, as the server showed it.
@@ -113,7 +113,7 @@ class Posted:
     """
 
     wish: int
-    action: Action
+    action: Any  # of the sandbox's: an `Action` or a `Build`
     shown: float
     late: float
 
@@ -423,11 +423,14 @@ class Simulation:
         shown = self.world.view(self.app).last_operated_at
         action = World.operate(self.world, *what, by=by, **more)
         if by != "somebody":
-            assert self._serving is not None
-            wish, late = self._serving
-            self.posted.append(Posted(wish, action, shown, late))
-            self.on_posted(self.posted[-1])
+            self._note(action, shown)
         return action
+
+    def _note(self, action: Any, shown: float = 0.0) -> None:
+        assert self._serving is not None
+        wish, late = self._serving
+        self.posted.append(Posted(wish, action, shown, late))
+        self.on_posted(self.posted[-1])
 
     # Airflow's machinery
 
@@ -490,18 +493,17 @@ class BuildSimulation(Simulation):
     def __init__(self, *, options: Options | None = None, **arguments: Any) -> None:
         super().__init__(options=options, **arguments)
         self.flow = self.world.add_build_flow("web")
-        self.builds: list[Build] = []
         self.world.order_build = self._order  # type: ignore[method-assign]
 
     def _order(self, build_flow_id: str, branch: str) -> Build:
         build = World.order_build(self.world, build_flow_id, branch)
-        self.builds.append(build)
+        self._note(build)
         return build
 
     @property
-    def effects(self) -> int:
-        """How many builds came from us."""
-        return len(self.builds)
+    def builds(self) -> list[Build]:
+        """Those that came from us."""
+        return [posted.action for posted in self.posted]
 
     @property
     def call(self) -> str:

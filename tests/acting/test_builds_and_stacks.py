@@ -191,6 +191,22 @@ def test_a_joined_build_that_fails(deferrable: bool) -> None:
     assert sim.effects == 0
 
 
+@MODES
+@pytest.mark.parametrize("outcome", ["Success", "Failure"])
+def test_joining_leaves_what_the_journal_has_of_a_former_wish(
+    outcome: str, deferrable: bool
+) -> None:
+    sim = BuildSimulation(only_if_idle=True, deferrable=deferrable)
+    assert sim.to_the_end().kind == "success"
+    assert sim.store is not None
+    former = sim.store.entry
+    sim.clear()
+    sim.world.start_build("web", BuildPlan(outcome))
+    sim.to_the_end()
+    assert sim.store.entry == former
+    assert sim.effects == 1
+
+
 def test_only_if_idle_starts_one_on_an_idle_flow() -> None:
     sim = BuildSimulation(only_if_idle=True)
     assert sim.to_the_end().result["build_id"] == str(sim.builds[0].id)

@@ -27,10 +27,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan
+from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan, BuildPlan
 from airflow_provider_daocloud.sandbox.options import Options
 from airflow_provider_daocloud.sandbox.world import AppBusyError
-from tests.acting.simulation import Ending, Posted, Seen, Simulation
+from tests.acting.simulation import BuildSimulation, Ending, Posted, Seen, Simulation
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "0"))
 SETTLE = 30.0
@@ -47,6 +47,7 @@ ENDINGS = {
     "CouldNotFindOutError",
     "DaoCloudActionFailedError",
     "DaoCloudAppStateError",
+    "DaoCloudBuildFailedError",
     "DaoCloudRolledBackError",
     "DaoCloudWaitTimeoutError",
     "JournalError",
@@ -123,6 +124,8 @@ class Lives(RuleBasedStateMachine):
     latest: ClassVar[float] = SETTLE * 0.45
     # Whether it is always a redeploy whose first attempt fails, and that is to be rolled back.
     fails: ClassVar[bool] = False
+    # What the calls are called with which other things than apps are read.
+    reads: ClassVar[dict[str, str]] = {}
     counts: ClassVar[Counter[str]] = Counter()
 
     @initialize(
@@ -182,6 +185,10 @@ class Lives(RuleBasedStateMachine):
                 sim.world.plan(ActionPlan(leaves="NOT_RUNNING"))
             else:
                 sim.plan(end)
+        self._live()
+
+    def _live(self) -> None:
+        sim = self.sim
         assert sim.store is not None
         sim.store.on_set = self._stored
         sim.on_posted = self._posted
@@ -239,6 +246,7 @@ class Lives(RuleBasedStateMachine):
                 sim.fault(**fault, call="POST", times=times, seconds=seconds)
             elif what == "read":
                 fault, call, times, skip, seconds = details
+                call = self.reads.get(call, call)
                 sim.fault(**fault, call=call, times=times, skip=skip, seconds=seconds)
             elif what == "late":
                 sim.client.late.append(details[0] * self.latest)
@@ -251,7 +259,9 @@ class Lives(RuleBasedStateMachine):
                 sim.clock.later(delay, partial(self._somebody, *act))
             else:
                 (crash,) = details
-                crash = crash.replace("POST", sim.call) if isinstance(crash, str) else crash
+                if isinstance(crash, str):
+                    moment, call = crash.split()
+                    crash = f"{moment} {sim.call if call == 'POST' else self.reads.get(call, call)}"
         return crash
 
     @precondition(lambda self: self.ending is not None)
@@ -417,6 +427,7 @@ class Lives(RuleBasedStateMachine):
             "deferred",
             "DaoCloudActionFailedError",
             "DaoCloudAppStateError",
+            "DaoCloudBuildFailedError",
             "DaoCloudRolledBackError",
             "DaoCloudWaitTimeoutError",
             *(["CouldNotFindOutError"] if "state_words" in self.options else []),
@@ -468,6 +479,75 @@ class Lives(RuleBasedStateMachine):
         self.harmless = self.harmless and not harm
 
 
+class Builds(Lives):
+    """The same with a build of a branch. Pushes start builds too."""
+
+    reads: ClassVar[dict[str, str]] = {"get_app": "get_build_flow", "get_action": "get_build"}
+    sim: BuildSimulation
+
+    @initialize(
+        status=st.sampled_from(["Success", "Success", "Failure"]),
+        on_ambiguous=st.sampled_from(["verify", "verify", "adopt", "fail"]),
+        only_if_idle=st.booleans(),
+        seconds=st.sampled_from([1.0, 10.0, 100.0]),
+        deferrable=st.booleans(),
+        failing=st.lists(st.sampled_from(["Success", "Failure", "Cancelled"]), max_size=3),
+    )
+    def begin(
+        self,
+        status: str,
+        on_ambiguous: str,
+        only_if_idle: bool,
+        seconds: float,
+        deferrable: bool,
+        failing: list[str],
+    ) -> None:
+        self.sim = BuildSimulation(
+            options=Options(pending_seconds=seconds / 2, build_seconds=seconds, **self.options),
+            on_ambiguous=on_ambiguous,
+            only_if_idle=only_if_idle,
+            deferrable=deferrable,
+            settle=SETTLE,
+            max_outage=120.0,
+        )
+        self.sim.flow.status = status
+        for outcome in failing:
+            self.sim.world.plan_build(BuildPlan(outcome))
+        self._live()
+
+    def _may_be_followed(self, posted: Posted) -> bool:
+        build = posted.action
+        return build.ended_at is not None and build.status != "Success"
+
+    def _rolls_back(self, posted: Posted) -> bool:
+        return False
+
+    def _check_course(self, posted: Posted) -> None:
+        """A try starts one build."""
+        ours = [p for p in self.sim.posted if p.wish == posted.wish]
+        if len(ours) > self.tries[posted.wish]:
+            self.wrong.append(f"more builds than {self.tries[posted.wish]} tries: {ours}")
+
+    def _check_result(self, result: dict[str, Any]) -> None:
+        self.valid.append(json.dumps(result))
+        sim = self.sim
+        if result["build_id"] is None:
+            if sim.flow.status != "Success" or not (result.get("joined") or result.get("adopted")):
+                self.wrong.append(f"{result} is not what DaoCloud shows: {sim.flow}")
+            return
+        (ours,) = (p for p in sim.posted if str(p.action.id) == result["build_id"])
+        build = ours.action
+        if build.status != "Success" or result["tag"] != build.tag:
+            self.wrong.append(f"{result} is not confirmed: {build}")
+        elif ours.wish != sim.wish and build.ended_at < sim.wished_at:
+            self.wrong.append(f"{result} is the result of an earlier wish: {build}")
+
+    def _somebody(self, action: str, release_name: str | None) -> None:
+        """Push a commit, which builds."""
+        outcome = "Failure" if action == "stop" else "Success"
+        self.sim.world.start_build(self.sim.flow.id, BuildPlan(outcome, author="somebody"))
+
+
 # The service as the contract leaves it open, in one respect at a time.
 ASSUMPTIONS: dict[str, dict[str, Any]] = {
     "as the sandbox has it": {},
@@ -515,8 +595,8 @@ def live(machine: type[Lives], schedules: int) -> Counter[str]:
     return machine.counts
 
 
-def kind(name: str, options: dict[str, Any], **more: Any) -> type[Lives]:
-    return type(name, (Lives,), {"options": options} | more)
+def kind(name: str, options: dict[str, Any], base: type[Lives] = Lives, **more: Any) -> type[Lives]:
+    return type(name, (base,), {"options": options} | more)
 
 
 @pytest.mark.parametrize("assumption", ASSUMPTIONS)
@@ -532,6 +612,12 @@ def test_a_release_that_fails_is_rolled_back_once() -> None:
     counts = live(kind("Failing", {}, fails=True), SCHEDULES or 20)
     print(f"\nthe release fails: {dict(sorted(counts.items()))}")
     assert counts["rollbacks"] > 0
+
+
+def test_one_wish_is_one_build() -> None:
+    counts = live(kind("Built", {}, base=Builds), SCHEDULES or 20)
+    print(f"\na build of a branch: {dict(sorted(counts.items()))}")
+    assert counts["actions"] > 0
 
 
 @pytest.mark.skipif(not SCHEDULES, reason="the residual risk is counted in long runs: make soak")
