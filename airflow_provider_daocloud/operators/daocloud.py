@@ -183,7 +183,8 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
     :param skip_if_current: leave an app alone that runs this release already; the result then has
         ``"skipped": True`` and no action id.
     :param rollback_on_failure: when the action fails, or is not verified, redeploy the release that
-        ran before, wait for it, and fail the task with both stories told.
+        ran before, wait for it, and fail the task with both stories told. If ``verify`` sees that
+        somebody else has deployed another release since, that one is left alone.
     :raises DaoCloudRolledBackError: the release failed, and what ran before was deployed again, or
         could not be. Airflow does not retry it.
     """
@@ -223,6 +224,19 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         """Push the release that ran before."""
         if doing.course.previous is not None:
             doing.context["ti"].xcom_push(key=PREVIOUS_RELEASE_KEY, value=doing.course.previous)
+
+    def unverified(self, doing: Try, outcome: waits.Outcome) -> waits.Outcome:
+        """Look once more; what somebody else has deployed since is left alone."""
+        outcome = super().unverified(doing, outcome)
+        shown = (outcome.result or {}).get("release_name")
+        asked = (self.call(doing.course).body or {})["release_name"]
+        if outcome.kind != "failed" or shown in (asked, doing.course.previous, self.release_name):
+            return outcome
+        message = (
+            f"{outcome.message} It runs release {shown}, which somebody else has deployed since: "
+            "left alone."
+        )
+        return replace(outcome, kind="fatal", message=message)
 
     def failed(self, doing: Try, error: BaseException) -> Any:
         """Roll back, if that is wanted and no attempt is left."""

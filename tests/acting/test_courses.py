@@ -173,6 +173,21 @@ def test_a_state_that_nobody_knows_is_not_rolled_back(deferrable: bool) -> None:
     assert released(sim) == ["v2"]
 
 
+@MODES
+@pytest.mark.parametrize("more", [{}, {"attempts": 2}, {"rollback_on_failure": True}], ids=str)
+def test_what_somebody_else_has_deployed_since_is_left_alone(
+    more: dict[str, Any], deferrable: bool
+) -> None:
+    sim = Simulation(verify=True, verify_timeout=60, deferrable=deferrable, **more)
+    lie(sim)
+    sim.on_posted = lambda _posted: sim.clock.later(30, lambda: sim.another("redeploy", "v3"))
+    ending = sim.to_the_end()
+    assert ending.kind == "AirflowFailException"  # no retry, which would deploy over it
+    assert "runs release v3, which somebody else has deployed since" in str(ending.error)
+    assert released(sim) == ["v2"]
+    assert sim.world.view(sim.app).release_name == "v3"
+
+
 # --- attempts -----------------------------------------------------------------------------------
 
 
