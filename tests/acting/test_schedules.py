@@ -1,7 +1,7 @@
 """Random schedules of faults, crashes, clears and somebody else: one wish stays one action.
 
 Each schedule is one life of a task instance. The quick tests run some; ``make soak`` runs a
-thousand of each kind (``SCHEDULES=1000``).
+thousand of each kind (``SCHEDULES=1000``), and the hooks in ``conftest.py`` make a table of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -548,6 +549,10 @@ class Builds(Lives):
         self.sim.world.start_build(self.sim.flow.id, BuildPlan(outcome, author="somebody"))
 
 
+def kind(options: dict[str, Any], base: type[Lives] = Lives, **more: Any) -> type[Lives]:
+    return type(base.__name__, (base,), {"options": options} | more)
+
+
 # The service as the contract leaves it open, in one respect at a time.
 ASSUMPTIONS: dict[str, dict[str, Any]] = {
     "as the sandbox has it": {},
@@ -575,6 +580,18 @@ HIDING: dict[str, dict[str, Any]] = {
     },
 }
 
+KINDS = {
+    **{name: kind(options) for name, options in ASSUMPTIONS.items()},
+    "a release that fails, to be rolled back": kind({}, fails=True),
+    "builds of a branch": kind({}, Builds),
+}
+HIDDEN = {
+    **{name: kind(options, hides=True) for name, options in HIDING.items()},
+    "a POST arrives late": kind({}, hides=True, latest=SETTLE * 4),
+}
+# How many schedules the quick tests run of a kind.
+QUICK = {"as the sandbox has it": 100, "a release that fails, to be rolled back": 20}
+
 
 def live(machine: type[Lives], schedules: int) -> Counter[str]:
     """Run schedules, and return what was counted in them."""
@@ -595,42 +612,31 @@ def live(machine: type[Lives], schedules: int) -> Counter[str]:
     return machine.counts
 
 
-def kind(name: str, options: dict[str, Any], base: type[Lives] = Lives, **more: Any) -> type[Lives]:
-    return type(name, (base,), {"options": options} | more)
+@pytest.fixture
+def row(record_property: Callable[..., None]) -> Callable[..., Any]:
+    """Return a function that runs the schedules of a kind, a row of the table."""
+
+    def run(name: str, machine: type[Lives]) -> Counter[str]:
+        counts = live(machine, SCHEDULES or QUICK.get(name, 10))
+        print(f"\n{name}: {dict(sorted(counts.items()))}")
+        record_property("soak", (name, dict(counts)))
+        assert counts["actions"] > 0
+        return counts
+
+    return run
 
 
-@pytest.mark.parametrize("assumption", ASSUMPTIONS)
-def test_one_wish_is_one_action(assumption: str) -> None:
+@pytest.mark.parametrize("what", KINDS)
+def test_one_wish_is_one_action(what: str, row: Callable[..., Counter[str]]) -> None:
     """Whatever of the undocumented assumptions is false."""
-    first = assumption == "as the sandbox has it"
-    counts = live(kind("Life", ASSUMPTIONS[assumption]), SCHEDULES or (100 if first else 10))
-    print(f"\n{assumption}: {dict(sorted(counts.items()))}")
-    assert counts["actions"] > 0
-
-
-def test_a_release_that_fails_is_rolled_back_once() -> None:
-    counts = live(kind("Failing", {}, fails=True), SCHEDULES or 20)
-    print(f"\nthe release fails: {dict(sorted(counts.items()))}")
-    assert counts["rollbacks"] > 0
-
-
-def test_one_wish_is_one_build() -> None:
-    counts = live(kind("Built", {}, base=Builds), SCHEDULES or 20)
-    print(f"\na build of a branch: {dict(sorted(counts.items()))}")
-    assert counts["actions"] > 0
+    counts = row(what, KINDS[what])
+    assert counts["rollbacks"] > 0 or "rolled back" not in what
 
 
 @pytest.mark.skipif(not SCHEDULES, reason="the residual risk is counted in long runs: make soak")
-@pytest.mark.parametrize("assumption", HIDING)
-def test_two_actions_only_if_the_first_one_was_hidden(assumption: str) -> None:
+@pytest.mark.parametrize("what", HIDDEN)
+def test_two_actions_only_if_the_first_one_was_hidden(
+    what: str, row: Callable[..., Counter[str]]
+) -> None:
     """The residual risk: for the whole settle window the app showed no trace of the action."""
-    counts = live(kind("Hidden", HIDING[assumption], hides=True), SCHEDULES or 10)
-    print(f"\n{assumption}: {dict(sorted(counts.items()))}")
-    assert counts["actions"] > 0
-
-
-@pytest.mark.skipif(not SCHEDULES, reason="the residual risk is counted in long runs: make soak")
-def test_a_post_that_arrives_after_the_settle_window_is_hidden_as_well() -> None:
-    counts = live(kind("Late", {}, hides=True, latest=SETTLE * 4), SCHEDULES or 10)
-    print(f"\na POST arrives late: {dict(sorted(counts.items()))}")
-    assert counts["actions"] > 0
+    row(what, HIDDEN[what])
