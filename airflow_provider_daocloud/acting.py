@@ -152,7 +152,7 @@ class Act:
                 self.log("The task was cleared: acting anew.")
             return found
         if entry.phase == "settled" and entry.result is None:
-            self.log("An earlier try saw the action fail: acting again.")
+            self.log("What was posted before has failed: acting again.")
             return None
         if same is None:
             return self._join_or_give_up(entry)

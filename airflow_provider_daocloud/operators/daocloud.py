@@ -119,7 +119,9 @@ class DaoCloudAppOperator(DaoCloudActOperator):
             return waits.Outcome("succeeded", look.result)
         # Nor has an app failed whose state is a word that nobody knows.
         kind: Literal["unknown", "failed"] = "unknown" if look.note else "failed"
-        message = f"The action succeeded, but {outcome.message} A last look: it is {look.state}."
+        message = f"The action succeeded, but {outcome.message}"
+        if look.state not in message:
+            message += f" Now it is {look.state}."
         return replace(outcome, kind=kind, result=look.result, message=message)
 
     def _verification(self, doing: Try) -> waits.AppWait:
