@@ -139,9 +139,10 @@ class DaoCloudHook(BaseHook):
             return False, str(e)
         where = client.endpoint.base_url
         try:
-            # A person is waiting at the button.
-            apps = client.send(protocol.list_apps(), patience=5)
-            flows = client.send(protocol.list_build_flows(), patience=5)
+            # A person is waiting at the button; and where no API answers, a wrong base URL is far
+            # likelier than a proxy's page that passes.
+            apps = client.send(protocol.list_apps(), patience=5, final=ProtocolError)
+            flows = client.send(protocol.list_build_flows(), patience=5, final=ProtocolError)
         except CallError as e:
             return False, f"{_what_to_mend(e, where)} {e}"
         finally:
