@@ -43,7 +43,8 @@ class DaoCloudHook(BaseHook):
     action is sent again only if it surely never arrived or was definitely refused.
 
     All methods raise an error of ``airflow_provider_daocloud.api.errors``, and never show the
-    token.
+    token. In a task, ``airflow_provider_daocloud.exceptions.airflow_errors`` makes those that no
+    retry can mend an ``AirflowFailException``.
 
     :param daocloud_conn_id: the id of a Connection of type ``daocloud``.
     """
