@@ -5,7 +5,7 @@ They are needed while DAG files are parsed, so nothing heavy is imported here.
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from airflow_provider_daocloud.api.errors import InputError
 
@@ -43,18 +43,19 @@ def one_of(name: str, value: T, known: tuple[str, ...]) -> T:
     return value
 
 
-def exactly_one(id_field: str, an_id: object, name_field: str, name: object) -> None:
-    """Check that a thing is given by its id or by its name.
+def id_or_name(what: str, an_id: str | None, name: str | None) -> tuple[Any, str | None]:
+    """Return what a thing is given by, its id or its name: exactly one of the two.
 
-    :param id_field: what the argument for the id is called.
+    :param what: what kind of thing, as its arguments call it: ``app`` for ``app_id``.
     :param an_id: the id, or None.
-    :param name_field: what the argument for the name is called.
     :param name: the name, or None.
+    :return: both. The id is None until the name is looked up, and a string whenever it is used.
     :raises InputError: both are given, or neither is.
     """
     if (an_id is None) == (name is None):
         given = "neither is" if an_id is None else "both are"
-        raise InputError(id_field, f"give either {id_field} or {name_field}: {given} given.")
+        raise InputError(f"{what}_id", f"give either {what}_id or {what}_name: {given} given.")
+    return an_id, name
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> float:

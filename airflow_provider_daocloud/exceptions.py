@@ -111,7 +111,18 @@ def outcome_of(error: Exception) -> Outcome:
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
-    """Turn the package's errors into those of Airflow."""
+    """Turn the package's errors into those of Airflow, as operators do; for your own tasks, too.
+
+    ::
+
+        @task
+        def find(app_name: str) -> str:
+            with airflow_errors():  # Airflow does not retry a wrong name
+                return DaoCloudHook().find_app(app_name).id
+
+    :raises AirflowFailException: no retry can mend it: a bad argument, a name that fits none or
+        several, a wrong token, no such Connection.
+    """
     try:
         yield
     except DaoCloudError as e:

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Param, task
 
+from airflow_provider_daocloud.exceptions import airflow_errors
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
 
@@ -44,7 +45,9 @@ with DAG(
     def find(params: dict[str, Any]) -> list[list[str]]:
         """Return the ids of the canary and of each wave: one call finds them all."""
         size = params["wave_size"]
-        found = [app.id for app in DaoCloudHook().find_apps([params["canary"], *params["apps"]])]
+        with airflow_errors():  # no retry mends a wrong name
+            apps = DaoCloudHook().find_apps([params["canary"], *params["apps"]])
+        found = [app.id for app in apps]
         rest = found[1:]
         if len(rest) > WAVES * size:
             raise AirflowFailException(

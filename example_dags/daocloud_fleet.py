@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
+from airflow_provider_daocloud.exceptions import airflow_errors
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
 
@@ -28,10 +29,11 @@ with DAG(
     tags=["daocloud"],
 ) as dag:
 
-    @task(retries=0)  # a wrong name stays wrong; faults that pass are retried by the hook
+    @task
     def find_apps(params: dict[str, list[str]]) -> list[str]:
         """Return the ids of the apps with these names: one call for all of them."""
-        return [app.id for app in DaoCloudHook().find_apps(params["apps"])]
+        with airflow_errors():  # no retry mends a wrong name
+            return [app.id for app in DaoCloudHook().find_apps(params["apps"])]
 
     DaoCloudRedeployOperator.partial(
         task_id="redeploy",

@@ -7,9 +7,11 @@ their ids up. Trigger it by hand to release something else: ``{"release_name": "
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
 
+from airflow_provider_daocloud.exceptions import airflow_errors
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
 from airflow_provider_daocloud.sensors.daocloud import (
@@ -39,21 +41,16 @@ with DAG(
 ) as dag:
 
     @task
-    def find(params: dict[str, str | None]) -> dict[str, str | None]:
+    def find(params: dict[str, Any]) -> dict[str, str | None]:
         """Return the ids of the app and the build flow, and the package that is not new."""
         hook = DaoCloudHook()
-        apps = [app for app in hook.list_apps() if app.name == params["app"]]
-        flows = [flow for flow in hook.list_build_flows() if flow.name == params["build_flow"]]
-        if len(apps) != 1 or len(flows) != 1:
-            # DaoCloud does not promise that names are unique.
-            raise AirflowFailException(
-                f"There are {len(apps)} apps called {params['app']!r} "
-                f"and {len(flows)} build flows called {params['build_flow']!r}, not one of each."
-            )
+        with airflow_errors():  # no retry mends a wrong name
+            app = hook.find_app(params["app"])
+            flow = hook.find_build_flow(params["build_flow"])
         return {
-            "app_id": apps[0].id,
-            "build_flow_id": flows[0].id,
-            "package_id": params["package_id"] or flows[0].package_id,
+            "app_id": app.id,
+            "build_flow_id": flow.id,
+            "package_id": params["package_id"] or flow.package_id,
         }
 
     found = find()

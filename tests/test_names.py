@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_daocloud import names, waits
 from airflow_provider_daocloud.api.errors import InputError, NameMatchError, RefusedError
 from airflow_provider_daocloud.api.models import App, BuildFlow, Stack
-from airflow_provider_daocloud.arguments import exactly_one
+from airflow_provider_daocloud.arguments import id_or_name
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.sandbox import Sandbox
 
@@ -99,14 +99,14 @@ def test_what_tells_two_apart_is_told() -> None:
 @pytest.mark.parametrize(("an_id", "name"), [(None, None), ("a", "b"), ("", "")])
 def test_one_of_the_two_is_to_be_given(an_id: Any, name: Any) -> None:
     with pytest.raises(InputError, match=r"^app_id: give either app_id or app_name: ") as caught:
-        exactly_one("app_id", an_id, "app_name", name)
+        id_or_name("app", an_id, name)
     assert str(caught.value).endswith("neither is given." if an_id is None else "both are given.")
 
 
 def test_an_empty_one_is_given_too() -> None:
     """It can be a template that comes from elsewhere; it is refused when the task runs."""
-    exactly_one("app_id", "", "app_name", None)
-    exactly_one("app_id", None, "app_name", "")
+    assert id_or_name("app", "", None) == ("", None)
+    assert id_or_name("app", None, "") == (None, "")
 
 
 BAD_NAMES: list[Any] = ["", "  ", "None", "{{ x }}", "{% x %}", "a\nb", "\x00", "\ud800", 5, None]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_daocloud import names as look_ups
 from airflow_provider_daocloud.api import protocol
@@ -66,6 +67,8 @@ def test_the_fleet_of_the_readme_is_a_dag(daocloud_sandbox: Sandbox) -> None:
     found = names["find"].function(fleet)
     assert found == [daocloud_sandbox.world.app(name).id for name in fleet]
     assert daocloud_sandbox.counts == {"list_apps": 1}
+    with pytest.raises(AirflowFailException, match="no app is called 'wbe'"):
+        names["find"].function(["wbe"])
 
 
 def test_the_test_of_the_readme_passes(daocloud_sandbox: Sandbox) -> None:

@@ -56,11 +56,18 @@ class DaoCloudClient:
         self._sleep = sleep
         self._session: requests.Session | None = None
 
-    def send(self, call: Call[T], *, patience: float | None = None) -> T:
+    def send(
+        self,
+        call: Call[T],
+        *,
+        patience: float | None = None,
+        final: type[CallError] | None = None,
+    ) -> T:
         """Send a call, retry what may be retried, and return what the call promises.
 
         :param call: what `protocol` built.
         :param patience: seconds for which this call may be retried, if not the client's own.
+        :param final: an error that is not to be waited out, though it can pass.
         :raises CallError: the last one, when it cannot pass or patience has run out.
         """
         from tenacity import Retrying
@@ -69,6 +76,7 @@ class DaoCloudClient:
             acts=call.acts,
             patience=self.patience if patience is None else patience,
             clock=self._clock,
+            final=final,
         )
         retrying = Retrying(sleep=self._sleep, **options)
         answer: T = retrying(self._send_once, call)

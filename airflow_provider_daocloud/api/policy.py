@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from airflow_provider_daocloud.api.errors import (
@@ -67,6 +66,7 @@ def tenacity_options(
     patience: float,
     clock: Callable[[], float],
     jitter: Callable[[], float] = random.random,
+    final: type[CallError] | None = None,
 ) -> dict[str, Any]:
     """Return the arguments for tenacity's ``Retrying`` and ``AsyncRetrying``.
 
@@ -74,10 +74,14 @@ def tenacity_options(
     :param patience: seconds that the call may take in all; a wait that would end later is not
         begun, and the last error is raised at once.
     :param clock: seconds since the epoch.
+    :param final: an error that is not to be waited out, though it can pass.
     """
     from tenacity import RetryCallState, retry_if_exception
 
     began = clock()
+
+    def retry(error: BaseException) -> bool:
+        return can_pass(error, acts=acts) and not (final and isinstance(error, final))
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -87,7 +91,7 @@ def tenacity_options(
         return clock() - began + state.upcoming_sleep > patience
 
     return {
-        "retry": retry_if_exception(partial(can_pass, acts=acts)),
+        "retry": retry_if_exception(retry),
         "wait": wait,
         "stop": stop,
         "reraise": True,

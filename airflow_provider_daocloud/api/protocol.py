@@ -264,7 +264,13 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
         try:
             return call.parse(_json(answer.body))
         except ShapeError as e:
-            problem = f"{e} in the answer (HTTP {answer.status}): {_excerpt(answer.body, secret)}"
+            came = f"(HTTP {answer.status}): {_excerpt(answer.body, secret)}"
+            problem = f"{e} in the answer {came}"
+            if answer.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+                problem = (
+                    f"a web page came instead of JSON {came}. If it stays so, no API answers "
+                    "there: check the connection's host (the base URL) and prefix."
+                )
             raise ProtocolError(str(call), problem, status=answer.status) from None
     raise _failure(call, answer, now, secret)
 

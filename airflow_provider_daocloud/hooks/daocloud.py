@@ -43,7 +43,8 @@ class DaoCloudHook(BaseHook):
     action is sent again only if it surely never arrived or was definitely refused.
 
     All methods raise an error of ``airflow_provider_daocloud.api.errors``, and never show the
-    token.
+    token. In a task, ``airflow_provider_daocloud.exceptions.airflow_errors`` makes those that no
+    retry can mend an ``AirflowFailException``.
 
     :param daocloud_conn_id: the id of a Connection of type ``daocloud``.
     """
@@ -139,9 +140,10 @@ class DaoCloudHook(BaseHook):
             return False, str(e)
         where = client.endpoint.base_url
         try:
-            # A person is waiting at the button.
-            apps = client.send(protocol.list_apps(), patience=5)
-            flows = client.send(protocol.list_build_flows(), patience=5)
+            # A person is waiting at the button; and where no API answers, a wrong base URL is far
+            # likelier than a proxy's page that passes.
+            apps = client.send(protocol.list_apps(), patience=5, final=ProtocolError)
+            flows = client.send(protocol.list_build_flows(), patience=5, final=ProtocolError)
         except CallError as e:
             return False, f"{_what_to_mend(e, where)} {e}"
         finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from airflow_provider_daocloud.api.errors import InputError, OutcomeUnknownError, ProtocolError
-from airflow_provider_daocloud.arguments import APP_ACTIONS, exactly_one, one_of
+from airflow_provider_daocloud.arguments import APP_ACTIONS, id_or_name, one_of
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.lazy import lazy
 
@@ -62,12 +62,10 @@ class DaoCloudNotifier(BaseNotifier):
     ) -> None:
         super().__init__(**kwargs)
         self.action = one_of("action", action, (*APP_ACTIONS, "redeploy"))
-        exactly_one("app_id", app_id, "app_name", app_name)
+        self.app_id, self.app_name = id_or_name("app", app_id, app_name)
         if (release_name is None) == (action == "redeploy"):
             problem = "is needed" if release_name is None else "makes no sense"
             raise InputError("release_name", f"{problem} with the action {action!r}.")
-        self.app_id = app_id
-        self.app_name = app_name
         self.release_name = release_name
         self.daocloud_conn_id = daocloud_conn_id
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_daocloud.api.errors import BuildFailedError, InputError, NotFoundError
-from airflow_provider_daocloud.arguments import exactly_one
+from airflow_provider_daocloud.arguments import id_or_name
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import BuildFlowLink
 from airflow_provider_daocloud.operators.base import Carried, DaoCloudActOperator, Try
@@ -67,9 +67,9 @@ class DaoCloudTriggerBuildOperator(DaoCloudActOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("build_flow_id", build_flow_id, "build_flow_name", build_flow_name)
-        self.build_flow_id: Any = build_flow_id  # a string, once a name is looked up
-        self.build_flow_name = build_flow_name
+        self.build_flow_id, self.build_flow_name = id_or_name(
+            "build_flow", build_flow_id, build_flow_name
+        )
         self.branch = branch
         self.only_if_idle = only_if_idle
         # Builds run side by side.

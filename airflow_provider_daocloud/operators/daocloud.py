@@ -16,7 +16,7 @@ from airflow_provider_daocloud.arguments import (
     IfBusy,
     check_count,
     check_seconds,
-    exactly_one,
+    id_or_name,
     one_of,
 )
 from airflow_provider_daocloud.exceptions import DaoCloudRolledBackError
@@ -78,9 +78,7 @@ class DaoCloudAppOperator(DaoCloudActOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("app_id", app_id, "app_name", app_name)
-        self.app_id: Any = app_id  # a string, once a name is looked up
-        self.app_name = app_name
+        self.app_id, self.app_name = id_or_name("app", app_id, app_name)
         self.if_busy = one_of("if_busy", if_busy, IF_BUSY)
         self.verify = verify
         self.verify_timeout = check_seconds("verify_timeout", verify_timeout)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.api.errors import InputError
-from airflow_provider_daocloud.arguments import APP_ACTIONS, AppAction, exactly_one, one_of
+from airflow_provider_daocloud.arguments import APP_ACTIONS, AppAction, id_or_name, one_of
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import StackLink
 from airflow_provider_daocloud.operators.base import DaoCloudActOperator
@@ -52,9 +52,7 @@ class DaoCloudStackActionOperator(DaoCloudActOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("stack_id", stack_id, "stack_name", stack_name)
-        self.stack_id: Any = stack_id  # a string, once a name is looked up
-        self.stack_name = stack_name
+        self.stack_id, self.stack_name = id_or_name("stack", stack_id, stack_name)
         self.action = one_of("action", action, APP_ACTIONS)
         if self.on_ambiguous == "adopt":
             raise InputError(

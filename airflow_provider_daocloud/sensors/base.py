@@ -124,12 +124,12 @@ class DaoCloudSensor(BaseSensorOperator):
         self._limit = TimeLimit(self.timeout)
 
     @abstractmethod
-    def wait(self) -> waits.Wait:
-        """Return what to wait for; raises InputError for what cannot be sent."""
-
-    @abstractmethod
     def wait_arguments(self) -> dict[str, Any]:
         """Return what the trigger needs to know of the thing to wait for."""
+
+    def wait(self) -> waits.Wait:
+        """Return what to wait for: what the trigger would. Raises InputError for a bad argument."""
+        return self.trigger_class(**self.wait_arguments()).wait()
 
     @cached_property
     def hook(self) -> DaoCloudHook:

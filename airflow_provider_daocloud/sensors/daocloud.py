@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.api.errors import ActionFailedError, AppStateError, BuildFailedError
-from airflow_provider_daocloud.arguments import exactly_one
+from airflow_provider_daocloud.arguments import id_or_name
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import AppLink, BuildFlowLink, StackLink
 from airflow_provider_daocloud.sensors.base import STATE_KEY, DaoCloudSensor
@@ -64,15 +64,9 @@ class DaoCloudActionSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("app_id", app_id, "app_name", app_name)
-        self.app_id: Any = app_id  # a string, once a name is looked up
-        self.app_name = app_name
+        self.app_id, self.app_name = id_or_name("app", app_id, app_name)
         self.action_id = action_id
         self._may_start_from_trigger()
-
-    def wait(self) -> waits.ActionWait:
-        """Return what to wait for."""
-        return waits.ActionWait(self.app_id, self.action_id)
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return what the trigger needs to know of the action."""
@@ -111,15 +105,9 @@ class DaoCloudStackActionSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("stack_id", stack_id, "stack_name", stack_name)
-        self.stack_id: Any = stack_id  # a string, once a name is looked up
-        self.stack_name = stack_name
+        self.stack_id, self.stack_name = id_or_name("stack", stack_id, stack_name)
         self.action_id = action_id
         self._may_start_from_trigger()
-
-    def wait(self) -> waits.StackActionWait:
-        """Return what to wait for."""
-        return waits.StackActionWait(self.stack_id, self.action_id)
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return what the trigger needs to know of the action."""
@@ -159,18 +147,12 @@ class DaoCloudAppSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("app_id", app_id, "app_name", app_name)
-        self.app_id: Any = app_id  # a string, once a name is looked up
-        self.app_name = app_name
+        self.app_id, self.app_name = id_or_name("app", app_id, app_name)
         self.target_states = [str(state) for state in waits.parse_states(target_states)]
         self.release_name = release_name
         # Kept from before rendering: a template that renders to nothing is not any release.
         self._with_release = release_name is not None
         self._may_start_from_trigger()
-
-    def wait(self) -> waits.AppWait:
-        """Return what to wait for."""
-        return waits.AppWait.of(**self.wait_arguments())
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return what the trigger needs to know of the app."""
@@ -218,18 +200,14 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("build_flow_id", build_flow_id, "build_flow_name", build_flow_name)
-        self.build_flow_id: Any = build_flow_id  # a string, once a name is looked up
-        self.build_flow_name = build_flow_name
+        self.build_flow_id, self.build_flow_name = id_or_name(
+            "build_flow", build_flow_id, build_flow_name
+        )
         self.target_statuses = [str(status) for status in waits.parse_statuses(target_statuses)]
         self.not_package_id = not_package_id
         # Kept from before rendering: a template that renders to nothing still asks for a new build.
         self._new_build = not_package_id is not None
         self._may_start_from_trigger()
-
-    def wait(self) -> waits.BuildFlowWait:
-        """Return what to wait for."""
-        return waits.BuildFlowWait.of(**self.wait_arguments())
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return what the trigger needs to know of the build flow."""
@@ -275,15 +253,11 @@ class DaoCloudBuildSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        exactly_one("build_flow_id", build_flow_id, "build_flow_name", build_flow_name)
-        self.build_flow_id: Any = build_flow_id  # a string, once a name is looked up
-        self.build_flow_name = build_flow_name
+        self.build_flow_id, self.build_flow_name = id_or_name(
+            "build_flow", build_flow_id, build_flow_name
+        )
         self.build_id = build_id
         self._may_start_from_trigger()
-
-    def wait(self) -> waits.BuildWait:
-        """Return what to wait for."""
-        return waits.BuildWait(self.build_flow_id, self.build_id)
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return what the trigger needs to know of the build."""

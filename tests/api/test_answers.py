@@ -184,6 +184,27 @@ def test_first_bytes_only() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "body", [HTML, b"\xef\xbb\xbf\r\n <!DOCTYPE html><title>Log in</title>"], ids=["bare", "BOM"]
+)
+@pytest.mark.parametrize("name", CALLS)
+def test_a_web_page_says_where_to_look(name: str, body: bytes) -> None:
+    """A login page or a proxy answers where the API should: the error says what to check."""
+    with pytest.raises(ProtocolError) as caught:
+        interpreted(CALLS[name][0], body)
+    assert "a web page came instead of JSON (HTTP 200): '" in str(caught.value)
+    assert "check the connection's host (the base URL) and prefix" in str(caught.value)
+    assert caught.value.status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", b'{"app": ["<html>', b'{"error": "<html>"}'])
+def test_what_is_no_web_page_is_not_called_one(body: bytes) -> None:
+    """What was cut short, or is nothing, says nothing of the base URL."""
+    with pytest.raises(ProtocolError) as caught:
+        interpreted(CALLS["list_apps"][0], body)
+    assert "web page" not in str(caught.value)
+
+
 # --- whatever may come ---------------------------------------------------------------------------
 
 json_values = st.recursive(

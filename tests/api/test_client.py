@@ -90,6 +90,19 @@ def test_reads_are_repeated(
     assert len(time.slept) == 2
 
 
+def test_a_caller_can_have_an_error_at_once(
+    client: DaoCloudClient, time: FakeTime, requests_mock: Mocker
+) -> None:
+    """What is final for it is not repeated; what else can pass is, before it too."""
+    call, sample = READS["list_apps"]
+    page, good = {"text": "<html>"}, {"json": sample}
+    requests_mock.get(url_of(call), [{"status_code": 503}, page, good])
+    with pytest.raises(errors.ProtocolError):
+        client.send(call, final=errors.ProtocolError)
+    assert requests_mock.call_count == 2
+    assert len(time.slept) == 1
+
+
 @pytest.mark.parametrize("fault", NEVER_ACTED)
 @pytest.mark.parametrize("name", POSTS)
 def test_posts_that_never_acted_are_repeated(

@@ -374,6 +374,18 @@ def test_check_says_what_is_seen(run: Run) -> None:
     assert "4 apps and 3 build flows" in ended.row["message"]
 
 
+def test_check_says_at_once_that_a_web_page_answers(run: Run, daocloud_sandbox: Sandbox) -> None:
+    """A wrong base URL is no fault that passes: it is asked once, and once more for the code."""
+    daocloud_sandbox.fault("html", call="list_apps", times=None)
+
+    ended = run("check")
+
+    assert (ended.code, ended.out) == (3, "")
+    assert f"No DaoCloud API answers at {daocloud_sandbox.url}" in ended.err
+    assert "check the connection's host (the base URL) and prefix" in ended.err
+    assert daocloud_sandbox.counts == {"list_apps": 2}
+
+
 def test_ctrl_c_while_it_is_sent_says_that_nobody_knows(
     run: Run, web: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -312,7 +312,8 @@ def test_connection_works_without_a_limit(hook: DaoCloudHook, requests_mock: Moc
         ({"status_code": 404, "text": "<h1>nginx</h1>"}, f"No DaoCloud API answers at {URL}. Are"),
         ({"status_code": 503, "headers": {"Retry-After": "600"}}, f"{URL} cannot be used now."),
         ({"status_code": 302, "headers": {"Location": "https://login.example/"}}, "login.example"),
-        ({"text": "<html>Welcome</html>"}, "no JSON in the answer (HTTP 200): '<html>Welcome"),
+        ({"text": "<html>Welcome</html>"}, f"No DaoCloud API answers at {URL}. Are base URL and"),
+        ({"text": "<html>Welcome</html>"}, "a web page came instead of JSON (HTTP 200): '<html>We"),
         ({"json": {"apps": 5}}, "no list 'app'"),
         ({"status_code": 429, "headers": {"Retry-After": "600"}}, "try again in 10 min. GET /apps"),
         *(({"text": "x" * n + TOKEN + "<p>"}, "no JSON") for n in (0, 60, 100, 150, 190)),
@@ -332,9 +333,8 @@ def test_connection_does_not_work(
     assert not works
     assert said in message
     assert TOKEN[:8] not in message  # nor a part of it, where an answer was cut short
-    # Only rubbish in a 200 can pass by itself.
-    assert (requests_mock.call_count > 1) == (answer.get("status_code") is None)
-    assert sum(time.slept) <= 5
+    # The server's own faults would be tried again, but for its Retry-After here.
+    assert (requests_mock.call_count, time.slept) == (1, [])
 
 
 def test_connection_to_nobody(hook: DaoCloudHook, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudBuildSensor,
     DaoCloudStackActionSensor,
 )
-from airflow_provider_daocloud.waits import Cadence
+from airflow_provider_daocloud.waits import AppWait, BuildFlowWait, Cadence
 from tests.ids import named
 from tests.waiting.modes import (
     AIRFLOW,
@@ -142,7 +142,7 @@ def test_mapping_over_apps() -> None:
         )
     task = mapped.unmap({"app_id": "b"})
     assert isinstance(task, DaoCloudAppSensor)
-    assert (task.wait().app_id, task.wait().release_name) == ("b", "v2")
+    assert task.wait() == AppWait("b", release_name="v2")
 
 
 def test_mapping_over_actions() -> None:
@@ -163,8 +163,7 @@ def test_mapping_over_build_flows() -> None:
         )
     task = mapped.unmap({"build_flow_id": "b"})
     assert isinstance(task, DaoCloudBuildFlowSensor)
-    assert task.wait().build_flow_id == "b"
-    assert task.wait().not_package_id == "p"
+    assert task.wait() == BuildFlowWait("b", not_package_id="p")
 
 
 def test_default_args_of_the_dag_count() -> None:

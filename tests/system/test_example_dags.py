@@ -114,7 +114,7 @@ def test_release_pipeline_of_an_unknown_app_fails_before_it_does_anything(
 
     assert run.state == "failed"
     assert states(run)["find"] == ["failed"]
-    assert daocloud_sandbox.counts == {"list_apps": 1, "list_build_flows": 1}
+    assert daocloud_sandbox.counts == {"list_apps": 1}  # and no retry
 
 
 def test_fleet_redeploys_each_app_once(run_dag: RunDag, daocloud_sandbox: Sandbox) -> None:
