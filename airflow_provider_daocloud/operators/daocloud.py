@@ -242,7 +242,8 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         """Roll back, if that is wanted and no attempt is left."""
         course = doing.course
         if course.failure is not None:
-            story = f"{course.failure} Rolling back to {course.previous} failed too: {error}"
+            why = str(error).rstrip(".")
+            story = f"{course.failure} Rolling back to {course.previous} failed too: {why}."
             doing.journal.note(phase="settled", result=None, course=replace(course, failure=story))
             raise DaoCloudRolledBackError(story)
         if not self.rollback_on_failure or course.attempt < self.attempts:
@@ -250,7 +251,7 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         if course.previous in (None, self.release_name):
             self.log.warning("Not rolled back: %s is what ran before.", course.previous)
             return super().failed(doing, error)
-        story = f"Release {self.release_name} failed: {error}"
+        story = f"Release {self.release_name} failed: {str(error).rstrip('.')}."
         self.log.warning("%s Rolling back to %s.", story, course.previous)
         doing.course = replace(course, attempt=1, failure=story)
         doing.journal.note(phase="settled", result=None, course=doing.course)

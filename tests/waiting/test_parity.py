@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 import requests
 
+from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
+    DaoCloudRollbackOperator,
 )
-from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
+from airflow_provider_daocloud.operators.stacks import DaoCloudStackActionOperator
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox, Served
 from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
     DaoCloudAppSensor,
@@ -48,6 +51,8 @@ class Expected:
     :param kind: the class of the error, or *success*.
     :param message: the error's text. Ids stand for themselves; times are left out.
     :param result: parts of the result.
+    :param xcoms: what an operator pushes besides.
+    :param rendered: what its templates have rendered to.
     """
 
     task: type
@@ -55,6 +60,8 @@ class Expected:
     kind: str = "success"
     message: str = ""
     result: dict[str, Any] = field(default_factory=dict)
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    rendered: dict[str, str] = field(default_factory=dict)
 
 
 # Where a mode without a store can only wait for the time-out, let it be soon; but
@@ -906,6 +913,278 @@ def redeploy_to_none(sandbox: Sandbox) -> Expected:
     )
 
 
+# --- verifying, trying again, rolling back ---
+
+
+def redeploy(app: Any, arguments: dict[str, Any] | None = None, **expected: Any) -> Expected:
+    arguments = {"app_id": app.id, "release_name": "v2"} | (arguments or {})
+    return Expected(DaoCloudRedeployOperator, arguments, **expected)
+
+
+def redeployed(app: Any) -> dict[str, Any]:
+    return ACTION_RESULT | {
+        "app_id": app.id,
+        "action_id": "the action",
+        "action_name": "redeploy_app",
+    }
+
+
+def redeploy_is_verified(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=3))
+    return redeploy(app, {"verify": True}, result=redeployed(app))
+
+
+def redeploy_is_verified_late(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
+
+    def comes_up(served: Served) -> None:
+        if served.call == "get_app" and app.rest_state == "NOT_RUNNING":
+            sandbox.world.change_app(app.id, state="RUNNING")
+
+    sandbox.service.on_served = comes_up
+    arguments = {"verify": True, "verify_timeout": 5.0}
+    return redeploy(app, arguments, result=redeployed(app))
+
+
+NOT_VERIFIED = "The action succeeded, but app {}: time is up after 0.3 s, and it is {}."
+
+
+def redeploy_is_not_verified(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
+    return redeploy(
+        app,
+        {"verify": True, "verify_timeout": 0.3},
+        kind="DaoCloudAppStateError",
+        message=NOT_VERIFIED.format(app.id, "NOT_RUNNING, release v2"),
+    )
+
+
+def restart_is_not_verified(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
+    return operator(
+        app.id,
+        {"verify": True, "verify_timeout": 0.3},
+        kind="DaoCloudAppStateError",
+        message=NOT_VERIFIED.format(app.id, "NOT_RUNNING"),
+    )
+
+
+def a_second_attempt_succeeds(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
+    sandbox.world.plan(ActionPlan(polls=2))
+    return redeploy(app, {"attempts": 2}, result=redeployed(app))
+
+
+def release_that_fails_is_rolled_back(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
+    sandbox.world.plan(ActionPlan(polls=2))
+    return redeploy(
+        app,
+        {"rollback_on_failure": True},
+        kind="DaoCloudRolledBackError",
+        message=f"Release v2 failed: action the action of app {app.id}: FAILED; DaoCloud says: "
+        "out of memory. Rolled back: v1.0.0 runs again (action the action).",
+    )
+
+
+def release_that_does_not_run_is_rolled_back(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
+    sandbox.world.plan(ActionPlan(polls=2))
+    return redeploy(
+        app,
+        {"rollback_on_failure": True, "verify": True, "verify_timeout": 0.3},
+        kind="DaoCloudRolledBackError",
+        message=f"Release v2 failed: {NOT_VERIFIED.format(app.id, 'NOT_RUNNING, release v2')} "
+        "Rolled back: v1.0.0 runs again (action the action).",
+    )
+
+
+def rollback_fails_too(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
+    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="no such image"))
+    failed = f"action the action of app {app.id}: FAILED; DaoCloud says:"
+    return redeploy(
+        app,
+        {"rollback_on_failure": True},
+        kind="DaoCloudRolledBackError",
+        message=f"Release v2 failed: {failed} out of memory. Rolling back to v1.0.0 failed too: "
+        f"{failed} no such image.",
+    )
+
+
+def rollback_succeeds(sandbox: Sandbox) -> Expected:
+    """What a later task does: the template of its release has rendered to v0.9.0."""
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=3))
+    return Expected(
+        DaoCloudRollbackOperator,
+        {"app_id": app.id, "redeploy_task_id": "redeploy"},
+        rendered={"release_name": "v0.9.0"},
+        result=redeployed(app),
+    )
+
+
+def rollback_of_nothing(sandbox: Sandbox) -> Expected:
+    """The other task never came to redeploy."""
+    app = sandbox.world.add_app("web")
+    return Expected(
+        DaoCloudRollbackOperator,
+        {"app_id": app.id, "redeploy_task_id": "redeploy"},
+        rendered={"release_name": "None"},
+        kind="AirflowFailException",
+        message="release_name: a template rendered to None. "
+        "Does the task that it pulls from return a value?",
+    )
+
+
+# --- builds and stacks ---
+
+
+def start_build(flow: Any, arguments: dict[str, Any] | None = None, **expected: Any) -> Expected:
+    arguments = {"build_flow_id": flow.id, "branch": "main"} | (arguments or {})
+    return Expected(DaoCloudTriggerBuildOperator, arguments, **expected)
+
+
+def a_flow(sandbox: Sandbox, plan: BuildPlan | None = None) -> Any:
+    """Return a flow whose next build, which is number 1, goes as planned."""
+    if plan is not None:
+        sandbox.world.plan_build(plan)
+    return sandbox.world.add_build_flow("web")
+
+
+def build_is_started_and_succeeds(sandbox: Sandbox) -> Expected:
+    flow = a_flow(sandbox, BuildPlan(polls=3, tag="v2"))
+    result = {
+        "build_id": "1",
+        "build_flow_id": flow.id,
+        "status": "Success",
+        "tag": "v2",
+        "ref": "main",
+        "sha": "a commit",
+        "author": "sandbox",
+        "ref_is_tag": False,
+        "ref_is_branch": True,
+        "created_at": "a date",
+    }
+    return start_build(flow, result=result, xcoms={"build_id": "1"})
+
+
+def build_is_started_and_fails(sandbox: Sandbox) -> Expected:
+    flow = a_flow(sandbox, BuildPlan(polls=3, outcome="Cancelled"))
+    return start_build(
+        flow,
+        kind="DaoCloudBuildFailedError",
+        message=f"build 1 of build flow {flow.id}: the build is Cancelled.",
+        xcoms={"build_id": "1"},
+    )
+
+
+def build_is_started_and_takes_too_long(sandbox: Sandbox) -> Expected:
+    flow = a_flow(sandbox, BuildPlan(by_hand=True))
+    return start_build(
+        flow,
+        {"timeout": 0.3},
+        kind="DaoCloudWaitTimeoutError",
+        message=f"build 1 of build flow {flow.id}: time is up after 0.3 s, and it is Pending.",
+        xcoms={"build_id": "1"},
+    )
+
+
+def build_that_runs_is_joined(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    sandbox.world.start_build(flow.id, BuildPlan(polls=4))
+    fields = ("build_id", "tag", "ref", "sha", "author")
+    flags = ("ref_is_tag", "ref_is_branch", "created_at")
+    result = dict.fromkeys((*fields, *flags)) | {
+        "build_flow_id": flow.id,
+        "status": "Success",
+        "package_id": "a new package",
+        "joined": True,
+    }
+    return start_build(flow, {"only_if_idle": True}, result=result)
+
+
+def build_that_runs_is_joined_and_fails(sandbox: Sandbox) -> Expected:
+    flow = web_flow(sandbox)
+    sandbox.world.start_build(flow.id, BuildPlan(polls=4, outcome="Failure"))
+    return start_build(
+        flow,
+        {"only_if_idle": True},
+        kind="DaoCloudBuildFailedError",
+        message=f"a new build of build flow {flow.id}: the build is Failure.",
+    )
+
+
+def build_where_the_api_starts_none(sandbox: Sandbox) -> Expected:
+    sandbox.set_options(later_calls=False)
+    flow = web_flow(sandbox)
+    return start_build(
+        flow,
+        kind="AirflowFailException",
+        message=f"POST /build-flows/{flow.id}/builds: this installation is older than the call "
+        "that starts a build (HTTP 404; the build flow itself was found). Start the build by a "
+        "push, and wait for it with a DaoCloudBuildFlowSensor and its not_package_id.",
+    )
+
+
+def build_of_an_unknown_flow(sandbox: Sandbox) -> Expected:
+    return start_build(
+        type("Flow", (), {"id": "nobody"}),
+        kind="AirflowFailException",
+        message="GET /build-flows/nobody: there is no such thing for this token "
+        f"(HTTP 404).{said(sandbox, '/build-flows/nobody')}",
+    )
+
+
+def act_on_stack(
+    stack_id: str, arguments: dict[str, Any] | None = None, **expected: Any
+) -> Expected:
+    arguments = {"stack_id": stack_id, "action": "restart"} | (arguments or {})
+    return Expected(DaoCloudStackActionOperator, arguments, **expected)
+
+
+def act_on_stack_succeeds(sandbox: Sandbox) -> Expected:
+    stack = sandbox.world.add_stack("web")
+    sandbox.world.plan(ActionPlan(polls=3))
+    result = STACK_RESULT | {"stack_id": stack.id, "action_id": "the action"}
+    return act_on_stack(stack.id, result=result)
+
+
+def act_on_stack_fails(sandbox: Sandbox) -> Expected:
+    stack = sandbox.world.add_stack("web")
+    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
+    return act_on_stack(
+        stack.id,
+        kind="DaoCloudActionFailedError",
+        message=f"action the action of stack {stack.id}: FAILED; DaoCloud says: out of memory",
+    )
+
+
+def act_on_stack_takes_too_long(sandbox: Sandbox) -> Expected:
+    stack = sandbox.world.add_stack("web")
+    sandbox.world.plan(ActionPlan(by_hand=True))
+    return act_on_stack(
+        stack.id,
+        {"timeout": 0.3},
+        kind="DaoCloudWaitTimeoutError",
+        message=f"action the action of stack {stack.id}: time is up after 0.3 s, and it is "
+        "in_process.",
+    )
+
+
+def act_on_a_stack_without_an_id(sandbox: Sandbox) -> Expected:
+    message = EMPTY.replace("app_id", "stack_id")
+    return act_on_stack("", kind="AirflowFailException", message=message)
+
+
 OPERATOR: list[Scenario] = [
     act_succeeds,
     redeploy_succeeds,
@@ -918,6 +1197,27 @@ OPERATOR: list[Scenario] = [
     act_with_a_wrong_token,
     act_on_an_empty_id,
     redeploy_to_none,
+    redeploy_is_verified,
+    redeploy_is_verified_late,
+    redeploy_is_not_verified,
+    restart_is_not_verified,
+    a_second_attempt_succeeds,
+    release_that_fails_is_rolled_back,
+    release_that_does_not_run_is_rolled_back,
+    rollback_fails_too,
+    rollback_succeeds,
+    rollback_of_nothing,
+    build_is_started_and_succeeds,
+    build_is_started_and_fails,
+    build_is_started_and_takes_too_long,
+    build_that_runs_is_joined,
+    build_that_runs_is_joined_and_fails,
+    build_where_the_api_starts_none,
+    build_of_an_unknown_flow,
+    act_on_stack_succeeds,
+    act_on_stack_fails,
+    act_on_stack_takes_too_long,
+    act_on_a_stack_without_an_id,
 ]
 
 
@@ -971,7 +1271,10 @@ def run(modes: Modes, mode: str, scenario: Scenario, **changes: Any) -> Done:
         arguments = {interval: 0.05, "timeout": 10.0} | how | changes | expected.arguments
 
         def make() -> Any:
-            return expected.task(task_id="task", **arguments)
+            task = expected.task(task_id="task", **arguments)
+            for field_name, value in expected.rendered.items():
+                setattr(task, field_name, value)
+            return task
 
         return Done(expected, Run(make).to_the_end(), list(sandbox.world.actions))
 
@@ -1001,8 +1304,9 @@ def check(done: Done, different: tuple[str, str] | None = None) -> None:
         xcoms["return_value"] = expected.result
     if not issubclass(expected.task, DaoCloudSensor) and action_ids:
         xcoms["action_id"] = action_ids[-1]
-        if expected.task is DaoCloudRedeployOperator:
+        if issubclass(expected.task, DaoCloudRedeployOperator):
             xcoms["previous_release_name"] = "v1.0.0"  # what the sandbox's apps run
+    xcoms |= expected.xcoms
     # Links have tests of their own: a trigger that starts a task pushes them, not a worker.
     pushed = {key: value for key, value in ending.xcoms.items() if not key.endswith("_link")}
     assert named(pushed, action_ids) == named(xcoms, action_ids)
@@ -1018,6 +1322,8 @@ def named(xcoms: dict[str, Any], action_ids: list[str]) -> dict[str, Any]:
             return "a date"
         if key == "package_id" and value != "old":
             return "a new package"
+        if key == "sha" and value is not None:
+            return "a commit"
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return "a number" if number else value
 
