@@ -150,10 +150,17 @@ def build(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     flow = args.build_flow_id
     started = _post(args, lambda: hook.start_build(flow, args.branch), "build-flows")
     if args.wait:
-        wait = waits.BuildWait(flow, started.id)
-        _tell(f"DaoCloud has started it: {wait}.")
-        return _wait(args, hook, wait, "See what `build-flows` shows.")
+        _tell(f"DaoCloud has started it: build {started.id} of build flow {flow}.")
+        return _wait_for_build(args, hook, started.id)
     return [{"build_flow_id": flow, **started.as_dict()}]
+
+
+def build_show(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Show one build, or wait for it: ``GET /v1/build-flows/{id}/builds/{build_id}``."""
+    if args.wait:
+        return _wait_for_build(args, hook, args.build_id)
+    found = hook.get_build(args.build_flow_id, args.build_id)
+    return [{"build_flow_id": args.build_flow_id, **found.as_dict()}]
 
 
 def stack_start(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
@@ -171,13 +178,19 @@ def stack_restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     return _act_on_stack(args, hook, hook.restart_stack)
 
 
+def stack_action(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Show one action on a stack, or wait for it: ``GET /v1/stacks/{id}/actions/{action_id}``."""
+    if args.wait:
+        return _wait_for_stack_action(args, hook, args.action_id)
+    return [hook.get_stack_action(args.stack_id, args.action_id).as_dict()]
+
+
 def _act_on_stack(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[str], str]) -> Rows:
     stack_id = args.stack_id
     action_id = _post(args, lambda: post(stack_id), f"stack {stack_id}")
     if args.wait:
-        wait = waits.StackActionWait(stack_id, action_id)
-        _tell(f"DaoCloud has accepted it: {wait}.")
-        return _wait(args, hook, wait, f"See what `stack {stack_id}` shows.")
+        _tell(f"DaoCloud has accepted it: action {action_id} of stack {stack_id}.")
+        return _wait_for_stack_action(args, hook, action_id)
     return [{"stack_id": stack_id, "action_id": action_id}]
 
 
@@ -205,6 +218,16 @@ def _post(args: argparse.Namespace, post: Callable[[], T], look_at: str) -> T:
 def _wait_for_action(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
     again = f"Wait for it again with `action {args.app_id} {action_id} --wait`."
     return _wait(args, hook, waits.ActionWait(args.app_id, action_id), again)
+
+
+def _wait_for_build(args: argparse.Namespace, hook: DaoCloudHook, build_id: str) -> Rows:
+    again = f"Wait for it again with `build-show {args.build_flow_id} {build_id} --wait`."
+    return _wait(args, hook, waits.BuildWait(args.build_flow_id, build_id), again)
+
+
+def _wait_for_stack_action(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
+    again = f"Wait for it again with `stack-action {args.stack_id} {action_id} --wait`."
+    return _wait(args, hook, waits.StackActionWait(args.stack_id, action_id), again)
 
 
 def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: waits.Wait, again: str) -> Rows:
@@ -429,6 +452,7 @@ def get_daocloud_cli_commands() -> list[Any]:
     )
     branch = Arg(("branch",), metavar="BRANCH", help="Branch to build")
     action_id = Arg(("action_id",), metavar="ACTION_ID", help="Id of the action")
+    build_id = Arg(("build_id",), metavar="BUILD_ID", help="Id of the build")
     commands = (
         command("check", "Say whether the connection works", check),
         command("apps", "List the apps", apps),
@@ -440,8 +464,19 @@ def get_daocloud_cli_commands() -> list[Any]:
         command("stop", "Stop an app", stop, app_id, *waiting),
         command("restart", "Restart an app", restart, app_id, *waiting),
         command("build", "Start a build of a branch", build, flow_id, branch, *waiting),
+        command(
+            "build-show", "Show one build, or wait for it", build_show, flow_id, build_id, *waiting
+        ),
         command("stacks", "List the stacks", stacks),
         command("stack", "Show one stack", stack, stack_id),
+        command(
+            "stack-action",
+            "Show one action on a stack, or wait for it",
+            stack_action,
+            stack_id,
+            action_id,
+            *waiting,
+        ),
         command("stack-start", "Start a stack", stack_start, stack_id, *waiting),
         command("stack-stop", "Stop a stack", stack_stop, stack_id, *waiting),
         command("stack-restart", "Restart a stack", stack_restart, stack_id, *waiting),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from airflow import __version__ as airflow_version
 
-from airflow_provider_daocloud import cli
+from airflow_provider_daocloud import cli, waits
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 
@@ -177,7 +177,9 @@ LATER_CALLS = [
     ["stacks"],
     ["stack", "shop"],
     ["stack-stop", "shop"],
+    ["stack-action", "shop", "1", "--wait"],
     ["build", "web", "master"],
+    ["build-show", "web", "1"],
 ]
 
 
@@ -264,6 +266,72 @@ def test_without_wait_the_action_can_be_shown_and_awaited_later(
     assert daocloud_sandbox.effects == {"restart_app": 1}
 
 
+def test_so_can_a_build(run: Run, daocloud_sandbox: Sandbox) -> None:
+    daocloud_sandbox.world.plan_build(BuildPlan(by_hand=True, tag="v9"))
+    flow = daocloud_sandbox.world.build_flow("web").id
+    started = run("build", flow, "master", "-o", "json").row
+
+    shown = run("build-show", flow, started["build_id"], "-o", "json").row
+    assert shown == started
+    daocloud_sandbox.world.finish_build("web")
+    ended = run("build-show", "--name", "web", started["build_id"], "--wait", "-o", "json")
+
+    assert (ended.code, ended.row["status"], ended.row["tag"]) == (0, "Success", "v9")
+    assert ended.row.keys() == shown.keys()
+    assert daocloud_sandbox.effects == {"start_build": 1}
+
+
+@pytest.mark.parametrize(("state", "code"), [("SUCCESS", 0), ("FAILED", 1)])
+def test_so_can_a_stack_s_action(
+    run: Run, daocloud_sandbox: Sandbox, state: str, code: int
+) -> None:
+    daocloud_sandbox.world.plan(ActionPlan(by_hand=True))
+    shop = daocloud_sandbox.world.stack("shop").id
+    action_id = run("stack-stop", shop, "-o", "json").row["action_id"]
+
+    shown = run("stack-action", shop, action_id, "-o", "json").row
+    assert (shown["state"], shown["stack_id"]) == ("IN_PROCESS", shop)
+    daocloud_sandbox.world.finish_action(action_id, state)
+    ended = run("stack-action", "-n", "shop", action_id, "--wait", "-o", "json")
+
+    assert (ended.code, ended.row["state"], ended.row["stack_id"]) == (code, state, shop)
+    assert ended.row.keys() == shown.keys()
+    assert daocloud_sandbox.effects == {"stop_stack": 1}
+
+
+@pytest.mark.parametrize(
+    ("argv", "again"),
+    [
+        (["restart", "{app}"], "action {app} {id}"),
+        (["build", "{flow}", "master"], "build-show {flow} {id}"),
+        (["stack-stop", "{stack}"], "stack-action {stack} {id}"),
+    ],
+)
+def test_ctrl_c_while_waiting_says_how_to_wait_again(
+    run: Run,
+    daocloud_sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    again: str,
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waits, "block", interrupted)
+    world = daocloud_sandbox.world
+    ids = {
+        "app": world.app("web").id,
+        "flow": world.build_flow("web").id,
+        "stack": world.stack("shop").id,
+    }
+
+    ended = run(*(word.format(**ids) for word in argv), "--wait")
+
+    posted = [*world.actions, *(str(number) for number in world.build_flow("web").builds)]
+    assert ended.code == 130
+    assert f"Wait for it again with `{again.format(**ids, id=posted[0])} --wait`." in ended.err
+
+
 def test_a_failed_action_exits_with_1_and_the_words_of_daocloud(
     run: Run, daocloud_sandbox: Sandbox, web: str
 ) -> None:
@@ -312,6 +380,9 @@ def test_an_unknown_app_exits_with_1(run: Run) -> None:
         ["build", "a", "master", "--wait", "--timeout", "-1"],
         ["stack-stop", "a", "--wait", "--max-outage", "-1"],
         ["build", "a"],
+        ["build-show", "a", "b/c"],
+        ["build-show", "a"],
+        ["stack-action", "a", "b", "--wait", "--timeout", "-1"],
         ["launch", "a"],
         [],
     ],
