@@ -409,7 +409,7 @@ class Lives(RuleBasedStateMachine):
     def _stored(self, entry: dict[str, Any]) -> None:
         note(f"    journal: {entry}")
         if entry["phase"] == "settled" and entry["result"] is not None:
-            self._check_result(entry["result"])
+            self._check_result(entry["result"], (entry["asked"]["body"] or {}).get("release_name"))
 
     def _ended(self, ending: Ending) -> None:
         note(f"    try {self.sim.try_number} of wish {self.sim.wish}: {ending.kind} {ending.error}")
@@ -418,7 +418,7 @@ class Lives(RuleBasedStateMachine):
         if ending.kind not in ENDINGS:
             self.wrong.append(f"ended in {ending.error!r}")
         if ending.kind == "success" and json.dumps(ending.result) not in self.valid:
-            self._check_result(ending.result)
+            self._check_result(ending.result, self.sim.release_name)
         if ending.kind == "OutcomeUnknownError" and "before it {" not in str(ending.error):
             self.wrong.append(f"no evidence: {ending.error}")
         if ending.kind == "DaoCloudRolledBackError":
@@ -435,7 +435,7 @@ class Lives(RuleBasedStateMachine):
         ):
             self.wrong.append(f"nothing went wrong, and it ended in {ending.error!r}")
 
-    def _check_result(self, result: dict[str, Any]) -> None:
+    def _check_result(self, result: dict[str, Any], release_name: str | None) -> None:
         """Hold what the task says against what DaoCloud knows at this moment."""
         sim = self.sim
         self.valid.append(json.dumps(result))
@@ -451,7 +451,7 @@ class Lives(RuleBasedStateMachine):
             return
         shown = sim.app.rest_state == REACHED[sim.action]
         if sim.action == "redeploy":
-            shown = shown and sim.app.release_name == sim.release_name
+            shown = shown and sim.app.release_name == release_name
         if not shown:
             self.wrong.append(f"{result} is not what DaoCloud shows: {sim.app}")
 
@@ -529,7 +529,7 @@ class Builds(Lives):
         if len(ours) > self.tries[posted.wish]:
             self.wrong.append(f"more builds than {self.tries[posted.wish]} tries: {ours}")
 
-    def _check_result(self, result: dict[str, Any]) -> None:
+    def _check_result(self, result: dict[str, Any], release_name: str | None) -> None:
         self.valid.append(json.dumps(result))
         sim = self.sim
         if result["build_id"] is None:
