@@ -227,7 +227,7 @@ class DaoCloudActOperator(BaseOperator):
     def pursue(self, doing: Try) -> Any:
         """Post what the course asks for, or join it, and wait."""
         act = self._act(doing.context, doing.journal, doing.course)
-        begun = act.begin()
+        begun = self.begin(doing, act)
         if isinstance(begun, acting.Joined):
             return self.joined(doing, begun.before)
         entry = doing.journal.entry
@@ -275,6 +275,14 @@ class DaoCloudActOperator(BaseOperator):
     def resumed(self, doing: Try, entry: Entry) -> None:
         """Take up the course of an earlier try."""
         doing.course = entry.course
+
+    def begin(
+        self,
+        doing: Try,  # noqa: ARG002 - see the operators
+        act: Act,
+    ) -> acting.Running | acting.Joined | acting.Done:
+        """Post the action, or find that it was posted."""
+        return act.begin()
 
     def began(self, doing: Try) -> None:
         """Take note that the action was accepted, in whichever try."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_daocloud.api.errors import CallError, InputError
+from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError
 from airflow_provider_daocloud.arguments import (
     APP_ACTIONS,
     DEFAULT_VERIFY_TIMEOUT,
@@ -25,7 +25,8 @@ from airflow_provider_daocloud.links import AppLink
 from airflow_provider_daocloud.operators.base import Carried, DaoCloudActOperator, Try
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import targets, waits
+    from airflow_provider_daocloud import acting, targets, waits
+    from airflow_provider_daocloud.acting import Act
     from airflow_provider_daocloud.api import protocol
     from airflow_provider_daocloud.journal import Course, Entry
 else:
@@ -220,6 +221,15 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         if course.failure and rolling and entry.phase == "settled" and entry.result is None:
             raise DaoCloudRolledBackError(course.failure)
 
+    def begin(self, doing: Try, act: Act) -> acting.Running | acting.Joined | acting.Done:
+        """Post the action; tell of the release that failed, if its rollback cannot be posted."""
+        try:
+            return super().begin(doing, act)
+        except DaoCloudError as e:
+            if doing.course.failure is not None:
+                e.args = (_while_rolling_back(doing.course.failure, e),)
+            raise
+
     def began(self, doing: Try) -> None:
         """Push the release that ran before."""
         if doing.course.previous is not None:
@@ -263,7 +273,9 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         if doing.course.failure is None:
             return result
         previous = doing.course.previous
-        how = f"Rolled back: {previous} runs again (action {result.get('action_id')})."
+        action_id = result.get("action_id")
+        evidence = "as the app shows" if action_id is None else f"action {action_id}"
+        how = f"Rolled back: {previous} runs again ({evidence})."
         if result.get("skipped"):
             how = f"Not rolled back: {previous} never ceased to run, and was left alone."
         raise DaoCloudRolledBackError(f"{doing.course.failure} {how}")
@@ -275,9 +287,13 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
     def unsettled(self, doing: Try, outcome: waits.Outcome) -> BaseException:
         """Tell of the release that failed, if it is being rolled back."""
         if doing.course.failure is not None:
-            message = f"{doing.course.failure} While rolling back: {outcome.message}"
+            message = _while_rolling_back(doing.course.failure, outcome.message)
             outcome = replace(outcome, message=message)
         return super().unsettled(doing, outcome)
+
+
+def _while_rolling_back(failure: str, what: object) -> str:
+    return f"{failure} While rolling back: {what}"
 
 
 class DaoCloudRollbackOperator(DaoCloudRedeployOperator):

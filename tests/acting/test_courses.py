@@ -293,6 +293,31 @@ def test_a_rollback_that_fails_tells_both_stories(how: str, deferrable: bool) ->
     assert released(sim) == ["v2", "v1"]
 
 
+@MODES
+def test_a_rollback_of_which_nobody_knows_tells_of_the_release_too(deferrable: bool) -> None:
+    sim = Simulation(rollback_on_failure=True, deferrable=deferrable)
+    sim.plan("FAILED")  # v2 never came on, so that a rollback leaves no trace
+    sim.fault("drop", call="POST", effect="after", skip=1)
+    for _ in range(2):
+        ending = sim.to_the_end()
+        assert ending.kind == "OutcomeUnknownError"
+        assert str(ending.error).startswith("Release v2 failed: ")
+        assert "no such image. While rolling back: POST " in str(ending.error)
+    assert released(sim) == ["v2", "v1"]
+
+
+@MODES
+def test_a_rollback_that_only_the_app_shows_is_told_as_that(deferrable: bool) -> None:
+    sim = Simulation(
+        rollback_on_failure=True, verify=True, verify_timeout=20, deferrable=deferrable
+    )
+    lie(sim)
+    sim.fault("drop", call="POST", effect="after", skip=1)
+    ending = sim.to_the_end()
+    assert_rolled_back(ending, sim)
+    assert str(ending.error).endswith("Rolled back: v1 runs again (as the app shows).")
+
+
 def test_a_redeploy_of_the_current_release_has_nothing_to_roll_back_to() -> None:
     sim = Simulation(release_name="v1", rollback_on_failure=True)
     sim.plan("FAILED")

@@ -5,8 +5,9 @@ What the run gave stands in ``docs/exactly-once.md``: written by ``WRITE_DOCS=1`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 
 from airflow_provider_daocloud import acting
 from airflow_provider_daocloud.api.errors import OutcomeUnknownError
+from airflow_provider_daocloud.exceptions import DaoCloudRolledBackError
+from airflow_provider_daocloud.operators.base import DaoCloudActOperator
+from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
-    DaoCloudActOperator,
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
 )
-from airflow_provider_daocloud.sandbox import Options, Sandbox
+from airflow_provider_daocloud.sandbox import ActionPlan, Options, Sandbox
 from tests.acting.pages import hold_page
 
 ASKED = {
@@ -28,10 +31,21 @@ ASKED = {
     "redeploy to another release": ("redeploy", "v2"),
     "restart": ("restart", ""),
     "redeploy of the current release": ("redeploy", "v1"),
+    "build of a branch": ("build", ""),
+    "rollback of a release that does not run": ("rollback", "v2"),
+    "rollback of a release that never came on": ("rollback", "v2"),
 }
 LEAVE_NO_TRACE = ("restart", "redeploy of the current release")
+# Pushes start builds too; and where a release never came on, its rollback is to the current one.
+NO_PROOF = (*LEAVE_NO_TRACE, "build of a branch", "rollback of a release that never came on")
+# What the release does that is rolled back.
+PLANS = {
+    "rollback of a release that does not run": ActionPlan(leaves="NOT_RUNNING"),
+    "rollback of a release that never came on": ActionPlan(state="FAILED"),
+}
 COLUMNS = [(asked, "verify") for asked in ASKED] + [(asked, "adopt") for asked in LEAVE_NO_TRACE]
 
+QUICK = Options(action_seconds=0.2, pending_seconds=0.1, build_seconds=0.2)
 SETTLE = 1.0
 # A minute, where the settle window is 30 s.
 MINUTE = SETTLE * 2
@@ -51,7 +65,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    with Sandbox(fill=None, options=Options(action_seconds=0.2)) as sandbox:
+    with Sandbox(fill=None, options=QUICK) as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", sandbox.connection_json())
         yield sandbox
 
@@ -64,52 +78,107 @@ class Store(dict[str, Any]):
 
 
 def run(sandbox: Sandbox, fault: str, asked: str, on_ambiguous: Any) -> str:
-    """Run one try against an app of its own, and say in words how it ended."""
-    action, release_name = ASKED[asked]
-    app_id = f"{fault} {asked} {on_ambiguous}".replace(" ", "_")
-    at_rest = "STOPPED" if action == "start" else "RUNNING"
-    sandbox.world.add_app("web", app_id=app_id, state=at_rest, release_name="v1")
-    sandbox.fault(**FAULTS[fault], call="POST", app_id=app_id)
-    given: dict[str, Any] = {
-        "task_id": "act",
-        "app_id": app_id,
-        "settle": SETTLE,
-        "on_ambiguous": on_ambiguous,
-        "deferrable": False,
-    }
-    task: DaoCloudActOperator
-    if action == "redeploy":
-        task = DaoCloudRedeployOperator(release_name=release_name, **given)
+    """Run one try against an app or a build flow of its own, and say in words how it ended."""
+    own_id = f"{fault} {asked} {on_ambiguous}".replace(" ", "_")
+    task = task_of(sandbox, asked, own_id, settle=SETTLE, on_ambiguous=on_ambiguous)
+
+    def strike() -> None:
+        sandbox.fault(**FAULTS[fault], call="POST", **{f"{task.what}_id": own_id})
+
+    def strike_the_rollback() -> None:
+        # A release takes its time to fail, and its date is then old enough to move. Here it fails
+        # at once, so let it have been posted a day ago.
+        app = sandbox.world.app(own_id)
+        with sandbox.world.looking():
+            app.last_operated_at -= 86400
+            app.view = None
+        strike()
+
+    if asked in PLANS:
+        sandbox.world.plan(replace(PLANS[asked], app_id=own_id))
+        at_the_rollback(task, strike_the_rollback)
     else:
-        task = DaoCloudAppActionOperator(action=action, **given)  # type: ignore[arg-type]
+        strike()
     context = {
         "ti": SimpleNamespace(try_number=1, max_tries=0, xcom_push=lambda **_more: None),
         "task_state_store": Store(),
         "dag_run": SimpleNamespace(clear_number=0),
     }
+    told = ""
     try:
         # Past Airflow's guard, which wants a task runner around it.
         result = DaoCloudActOperator.execute.__wrapped__(task, context)  # type: ignore[attr-defined]
-    except OutcomeUnknownError:
-        ending = "outcome unknown"
+    except OutcomeUnknownError as e:
+        told, ending = str(e), "outcome unknown"
+    except DaoCloudRolledBackError as e:
+        told, ending = str(e), "both stories told"
     else:
-        ending = "success by what the app shows" if result["action_id"] is None else "success"
+        ending = "success by what the app shows" if result[task.id_key] is None else "success"
     finally:
         task.hook.close()
-    ours = [done for done in sandbox.world.actions.values() if done.app_id == app_id]
-    return f"{len(ours)} action{'' if len(ours) == 1 else 's'}, {ending}"
+    assert asked not in PLANS or told.startswith("Release v2 failed: ")
+    return f"{effects(sandbox, asked, own_id)}, {ending}"
+
+
+def task_of(sandbox: Sandbox, asked: str, own_id: str, **given: Any) -> DaoCloudActOperator:
+    """Return the operator, and add what it acts on to the sandbox."""
+    action, release_name = ASKED[asked]
+    given |= {"task_id": "act", "deferrable": False}
+    if action == "build":
+        sandbox.world.add_build_flow("web", build_flow_id=own_id)
+        return DaoCloudTriggerBuildOperator(build_flow_id=own_id, **given)
+    at_rest = "STOPPED" if action == "start" else "RUNNING"
+    sandbox.world.add_app("web", app_id=own_id, state=at_rest, release_name="v1")
+    given |= {"app_id": own_id}
+    if action == "rollback":
+        given |= {"rollback_on_failure": True, "verify": True, "verify_timeout": 1.0}
+        given |= {"poll_interval": 0.2}
+    if action in ("redeploy", "rollback"):
+        return DaoCloudRedeployOperator(release_name=release_name, **given)
+    return DaoCloudAppActionOperator(action=action, **given)  # type: ignore[arg-type]
+
+
+def at_the_rollback(task: DaoCloudActOperator, strike: Callable[[], None]) -> None:
+    """Let a fault begin when the release has failed, so that it strikes the rollback's POST."""
+    failed = task.failed
+
+    def strike_first(*what: Any) -> Any:
+        strike()
+        return failed(*what)
+
+    task.failed = strike_first  # type: ignore[method-assign, assignment]
+
+
+def effects(sandbox: Sandbox, asked: str, own_id: str) -> str:
+    """Say in words what came of it at DaoCloud."""
+    if asked == "build of a branch":
+        return counted(len(sandbox.world.build_flow(own_id).builds), "build")
+    ours = [done for done in sandbox.world.actions.values() if done.app_id == own_id]
+    if asked not in PLANS:
+        return counted(len(ours), "action")
+    releases = [done.release_name for done in ours]
+    deployed, rolled_back = releases.count("v2"), releases.count("v1")
+    return f"{counted(deployed, 'release')}, {counted(rolled_back, 'rollback')}"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def expected(fault: str, asked: str, on_ambiguous: str) -> str:
-    if FAULTS[fault].get("effect") != "after":
-        return "1 action, success"
-    if asked in LEAVE_NO_TRACE and on_ambiguous != "adopt":
-        return "1 action, outcome unknown"
-    return "1 action, success by what the app shows"
+    effect = "1 build" if asked == "build of a branch" else "1 action"
+    if asked in PLANS:
+        effect = "1 release, 1 rollback"
+    lost = FAULTS[fault].get("effect") == "after"
+    if lost and asked in NO_PROOF and on_ambiguous != "adopt":
+        return f"{effect}, outcome unknown"
+    if asked in PLANS:
+        return f"{effect}, both stories told"
+    return f"{effect}, success by what the app shows" if lost else f"{effect}, success"
 
 
 def test_faults_of_the_network(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exactly one action, and success wherever DaoCloud shows that it was ours."""
+    """Exactly one effect, and *outcome unknown* only where nothing shows that it was ours."""
     monkeypatch.setattr(acting, "LOOK_EVERY", 0.1)
     rows = [(fault, *column) for fault in FAULTS for column in COLUMNS]
     with ThreadPoolExecutor(len(rows)) as pool:

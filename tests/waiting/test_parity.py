@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
+from airflow_provider_daocloud.operators.base import DaoCloudActOperator
 from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
@@ -22,13 +24,12 @@ from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudRollbackOperator,
 )
 from airflow_provider_daocloud.operators.stacks import DaoCloudStackActionOperator
-from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox, Served
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
     DaoCloudAppSensor,
     DaoCloudBuildFlowSensor,
     DaoCloudBuildSensor,
-    DaoCloudSensor,
     DaoCloudStackActionSensor,
 )
 from tests.waiting.modes import (
@@ -51,8 +52,6 @@ class Expected:
     :param kind: the class of the error, or *success*.
     :param message: the error's text. Ids stand for themselves; times are left out.
     :param result: parts of the result.
-    :param xcoms: what an operator pushes besides.
-    :param rendered: what its templates have rendered to.
     """
 
     task: type
@@ -60,8 +59,6 @@ class Expected:
     kind: str = "success"
     message: str = ""
     result: dict[str, Any] = field(default_factory=dict)
-    xcoms: dict[str, Any] = field(default_factory=dict)
-    rendered: dict[str, str] = field(default_factory=dict)
 
 
 # Where a mode without a store can only wait for the time-out, let it be soon; but
@@ -801,333 +798,335 @@ SENSOR: list[Scenario] = [
 # --- an operator that acts and waits --------------------------------------------------------------
 
 
-def operator(app_id: str, arguments: dict[str, Any] | None = None, **expected: Any) -> Expected:
-    arguments = {"app_id": app_id, "action": "restart"} | (arguments or {})
-    return Expected(DaoCloudAppActionOperator, arguments, **expected)
+@dataclass(frozen=True)
+class Thing:
+    """What operators act on.
+
+    :param id_name: the argument with its id.
+    :param path: of the call that shows it.
+    :param words: what is waited for, as errors call it.
+    :param ongoing: what it shows until it has ended.
+    :param look: the call that shows that.
+    """
+
+    id_name: str
+    path: str
+    words: str
+    ongoing: str
+    look: str
 
 
-def act_succeeds(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=3))
-    result = ACTION_RESULT | {"app_id": app.id, "action_id": "the action"}
-    return operator(app.id, result=result)
+APP = Thing("app_id", "/apps/{}", "action the action of app {}", "IN_PROCESS", "get_action")
+STACK = Thing(
+    "stack_id", "/stacks/{}", "action the action of stack {}", "in_process", "get_stack_action"
+)
+BUILD_FLOW = Thing(
+    "build_flow_id", "/build-flows/{}", "build the action of build flow {}", "Pending", "get_build"
+)
 
 
-def redeploy_succeeds(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=3))
-    return Expected(
-        DaoCloudRedeployOperator,
-        {"app_id": app.id, "release_name": "v2"},
-        result=ACTION_RESULT
-        | {"app_id": app.id, "action_id": "the action", "action_name": "redeploy_app"},
-    )
+@dataclass(frozen=True)
+class Actor:
+    """An operator, and what is its own in what every operator does.
+
+    :param task: its class.
+    :param thing: what it acts on.
+    :param arguments: those that make it this one.
+    :param result: what it returns, apart from the thing's id.
+    """
+
+    task: type
+    thing: Thing
+    arguments: dict[str, Any]
+    result: dict[str, Any]
+
+    def add(self, sandbox: Sandbox) -> str:
+        """Add what it acts on, and return its id."""
+        if self.thing is STACK:
+            return sandbox.world.add_stack("front").id
+        if self.thing is BUILD_FLOW:
+            return str(web_flow(sandbox).id)
+        return sandbox.world.add_app("web").id
+
+    def plan(self, sandbox: Sandbox, *, fails: bool = False, **how: Any) -> None:
+        """Decide how the next action goes, or the next build."""
+        if self.thing is BUILD_FLOW:
+            if how.pop("seconds", None) is not None:  # a build is pending before it starts
+                how |= {"seconds": 0.0, "pending_seconds": 0.0}
+            outcome = "Failure" if fails else "Success"
+            sandbox.world.plan_build(BuildPlan(outcome, **how))
+        elif fails:
+            sandbox.world.plan(ActionPlan("FAILED", "out of memory", **how))
+        else:
+            sandbox.world.plan(ActionPlan(**how))
+
+    def ends(self, thing_id: str, more: dict[str, Any] | None = None, **expected: Any) -> Expected:
+        """Say how the task ends that acts on a thing.
+
+        :param more: arguments.
+        """
+        arguments = {self.thing.id_name: thing_id} | self.arguments | (more or {})
+        return Expected(self.task, arguments, **expected)
 
 
-def act_is_done_at_once(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(seconds=0))
-    result = ACTION_RESULT | {"app_id": app.id, "action_id": "the action"}
-    return operator(app.id, result=result)
+REDEPLOYED = ACTION_RESULT | {"action_id": "the action", "action_name": "redeploy_app"}
+REDEPLOY = {"release_name": "v2"}
+BACK = {"redeploy_task_id": "redeploy"}
+ACTORS: dict[str, Actor] = {
+    "app_action": Actor(
+        DaoCloudAppActionOperator,
+        APP,
+        {"action": "restart"},
+        ACTION_RESULT | {"action_id": "the action"},
+    ),
+    "redeploy": Actor(DaoCloudRedeployOperator, APP, REDEPLOY, REDEPLOYED),
+    "verified_redeploy": Actor(
+        DaoCloudRedeployOperator, APP, REDEPLOY | {"verify": True}, REDEPLOYED
+    ),
+    "redeploy_with_rollback": Actor(
+        DaoCloudRedeployOperator, APP, REDEPLOY | {"rollback_on_failure": True}, REDEPLOYED
+    ),
+    "rollback": Actor(DaoCloudRollbackOperator, APP, BACK, REDEPLOYED),
+    "verified_rollback": Actor(DaoCloudRollbackOperator, APP, BACK | {"verify": True}, REDEPLOYED),
+    "rollback_with_rollback": Actor(
+        DaoCloudRollbackOperator, APP, BACK | {"rollback_on_failure": True}, REDEPLOYED
+    ),
+    "stack_action": Actor(
+        DaoCloudStackActionOperator,
+        STACK,
+        {"action": "restart"},
+        STACK_RESULT | {"action_id": "the action"},
+    ),
+    "build": Actor(
+        DaoCloudTriggerBuildOperator,
+        BUILD_FLOW,
+        {"branch": "release/1"},
+        {
+            "build_id": "the action",
+            "status": "Success",
+            "tag": "the tag",
+            "ref": "release/1",
+            "sha": "the commit",
+            "author": "sandbox",
+            "ref_is_tag": False,
+            "ref_is_branch": True,
+            "created_at": "a date",
+        },
+    ),
+}
 
 
-def act_fails(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
-    return operator(
-        app.id,
-        kind="DaoCloudActionFailedError",
-        message=f"action the action of app {app.id}: FAILED; DaoCloud says: out of memory",
-    )
+def succeeds(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    actor.plan(sandbox, polls=3)
+    return actor.ends(thing_id, result=actor.result | {actor.thing.id_name: thing_id})
 
 
-def act_takes_too_long(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(by_hand=True))
-    return operator(
-        app.id,
-        {"timeout": 0.3},
-        kind="DaoCloudWaitTimeoutError",
-        message=f"action the action of app {app.id}: time is up after 0.3 s, and it is IN_PROCESS.",
-    )
+def is_done_at_once(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    actor.plan(sandbox, seconds=0.0)
+    return actor.ends(thing_id, result=actor.result | {actor.thing.id_name: thing_id})
 
 
-def act_outlasts_execution_timeout(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(by_hand=True))
-    return operator(
-        app.id,
-        {"execution_timeout": timedelta(seconds=0.4)},
-        kind="AirflowTaskTimeout",
-        message=f"action the action of app {app.id}: time is up after N s, and it is IN_PROCESS.",
-    )
+def can_be_read_late(sandbox: Sandbox, actor: Actor) -> Expected:
+    sandbox.set_options(action_lag=0.1)
+    return succeeds(sandbox, actor)
 
 
-def act_is_lost_sight_of(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(by_hand=True))
-    sandbox.fault("status", call="get_action", status=503, times=None, skip=1)
-    return operator(
-        app.id,
-        {"max_outage": 0.2},
-        kind="CouldNotFindOutError",
-        message=f"action the action of app {app.id}: could not find out how it went: DaoCloud has "
-        "been unreadable for N s (max_outage 0 s). Last error: GET /apps/"
-        f"{app.id}/actions/the action: the server failed (HTTP 503). DaoCloud says: the service is "
-        "temporarily offline (error_id server_error)",
-    )
-
-
-def act_on_an_unknown_app(sandbox: Sandbox) -> Expected:
-    return operator(
-        "nobody",
-        kind="AirflowFailException",
-        message="GET /apps/nobody: there is no such thing for this token "
-        f"(HTTP 404).{said(sandbox, '/apps/nobody')}",
-    )
-
-
-def act_with_a_wrong_token(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.revoke("main")
-    return operator(
-        app.id,
-        kind="AirflowFailException",
-        message=f"GET /apps/{app.id}: the access token is wrong or expired, or is "
-        f"not allowed this call (HTTP 401).{said(sandbox, f'/apps/{app.id}')}",
-    )
-
-
-def act_on_an_empty_id(sandbox: Sandbox) -> Expected:
-    return operator("", kind="AirflowFailException", message=EMPTY)
-
-
-def redeploy_to_none(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    return Expected(
-        DaoCloudRedeployOperator,
-        {"app_id": app.id, "release_name": "None"},
-        kind="AirflowFailException",
-        message="release_name: a template rendered to None. "
-        "Does the task that it pulls from return a value?",
-    )
-
-
-# --- verifying, trying again, rolling back ---
-
-
-def redeploy(app: Any, arguments: dict[str, Any] | None = None, **expected: Any) -> Expected:
-    arguments = {"app_id": app.id, "release_name": "v2"} | (arguments or {})
-    return Expected(DaoCloudRedeployOperator, arguments, **expected)
-
-
-def redeployed(app: Any) -> dict[str, Any]:
-    return ACTION_RESULT | {
-        "app_id": app.id,
-        "action_id": "the action",
-        "action_name": "redeploy_app",
-    }
-
-
-def redeploy_is_verified(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=3))
-    return redeploy(app, {"verify": True}, result=redeployed(app))
-
-
-def redeploy_is_verified_late(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
-
-    def comes_up(served: Served) -> None:
-        if served.call == "get_app" and app.rest_state == "NOT_RUNNING":
-            sandbox.world.change_app(app.id, state="RUNNING")
-
-    sandbox.service.on_served = comes_up
-    arguments = {"verify": True, "verify_timeout": 5.0}
-    return redeploy(app, arguments, result=redeployed(app))
-
-
-NOT_VERIFIED = "The action succeeded, but app {}: time is up after 0.3 s, and it is {}."
-
-
-def redeploy_is_not_verified(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
-    return redeploy(
-        app,
-        {"verify": True, "verify_timeout": 0.3},
-        kind="DaoCloudAppStateError",
-        message=NOT_VERIFIED.format(app.id, "NOT_RUNNING, release v2"),
-    )
-
-
-def restart_is_not_verified(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
-    return operator(
-        app.id,
-        {"verify": True, "verify_timeout": 0.3},
-        kind="DaoCloudAppStateError",
-        message=NOT_VERIFIED.format(app.id, "NOT_RUNNING"),
-    )
-
-
-def a_second_attempt_succeeds(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
-    sandbox.world.plan(ActionPlan(polls=2))
-    return redeploy(app, {"attempts": 2}, result=redeployed(app))
-
-
-def release_that_fails_is_rolled_back(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
-    sandbox.world.plan(ActionPlan(polls=2))
-    return redeploy(
-        app,
-        {"rollback_on_failure": True},
+def fails(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    actor.plan(sandbox, fails=True, polls=2)
+    words = actor.thing.words.format(thing_id)
+    if actor.thing is BUILD_FLOW:
+        return actor.ends(
+            thing_id, kind="DaoCloudBuildFailedError", message=f"{words}: the build is Failure."
+        )
+    failure = f"{words}: FAILED; DaoCloud says: out of memory"
+    if "rollback_on_failure" not in actor.arguments:
+        return actor.ends(thing_id, kind="DaoCloudActionFailedError", message=failure)
+    actor.plan(sandbox, polls=2)
+    return actor.ends(
+        thing_id,
         kind="DaoCloudRolledBackError",
-        message=f"Release v2 failed: action the action of app {app.id}: FAILED; DaoCloud says: "
-        "out of memory. Rolled back: v1.0.0 runs again (action the action).",
-    )
-
-
-def release_that_does_not_run_is_rolled_back(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, leaves="NOT_RUNNING"))
-    sandbox.world.plan(ActionPlan(polls=2))
-    return redeploy(
-        app,
-        {"rollback_on_failure": True, "verify": True, "verify_timeout": 0.3},
-        kind="DaoCloudRolledBackError",
-        message=f"Release v2 failed: {NOT_VERIFIED.format(app.id, 'NOT_RUNNING, release v2')} "
+        message=f"Release v2 failed: {failure}. "
         "Rolled back: v1.0.0 runs again (action the action).",
     )
 
 
-def rollback_fails_too(sandbox: Sandbox) -> Expected:
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
-    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="no such image"))
-    failed = f"action the action of app {app.id}: FAILED; DaoCloud says:"
-    return redeploy(
-        app,
-        {"rollback_on_failure": True},
+def takes_too_long(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    actor.plan(sandbox, by_hand=True)
+    words = actor.thing.words.format(thing_id)
+    return actor.ends(
+        thing_id,
+        {"timeout": 0.3},
+        kind="DaoCloudWaitTimeoutError",
+        message=f"{words}: time is up after 0.3 s, and it is {actor.thing.ongoing}.",
+    )
+
+
+def outlasts_execution_timeout(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    actor.plan(sandbox, by_hand=True)
+    words = actor.thing.words.format(thing_id)
+    return actor.ends(
+        thing_id,
+        {"execution_timeout": timedelta(seconds=0.4)},
+        kind="AirflowTaskTimeout",
+        message=f"{words}: time is up after N s, and it is {actor.thing.ongoing}.",
+    )
+
+
+def is_lost_sight_of(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    actor.plan(sandbox, by_hand=True)
+    sandbox.fault("status", call=actor.thing.look, status=503, times=None, skip=1)
+    words = actor.thing.words.format(thing_id)
+    part = "builds" if actor.thing is BUILD_FLOW else "actions"
+    return actor.ends(
+        thing_id,
+        {"max_outage": 0.2},
+        kind="CouldNotFindOutError",
+        message=f"{words}: could not find out how it went: DaoCloud has been unreadable for "
+        f"N s (max_outage 0 s). Last error: GET {actor.thing.path.format(thing_id)}/{part}/"
+        "the action: the server failed (HTTP 503). DaoCloud says: the service is temporarily "
+        "offline (error_id server_error)",
+    )
+
+
+def is_of_nothing(sandbox: Sandbox, actor: Actor) -> Expected:
+    path = actor.thing.path.format("nobody")
+    return actor.ends(
+        "nobody",
+        kind="AirflowFailException",
+        message=f"GET {path}: there is no such thing for this token (HTTP 404)."
+        + said(sandbox, path),
+    )
+
+
+def has_a_wrong_token(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    sandbox.world.revoke("main")
+    path = actor.thing.path.format(thing_id)
+    return actor.ends(
+        thing_id,
+        kind="AirflowFailException",
+        message=f"GET {path}: the access token is wrong or expired, or is not allowed this call "
+        f"(HTTP 401).{said(sandbox, path)}",
+    )
+
+
+def has_an_empty_id(_sandbox: Sandbox, actor: Actor) -> Expected:
+    return actor.ends(
+        "", kind="AirflowFailException", message=EMPTY.replace("app_id", actor.thing.id_name)
+    )
+
+
+def release_is_not_verified(sandbox: Sandbox, actor: Actor) -> Expected:
+    app_id = actor.add(sandbox)
+    actor.plan(sandbox, polls=2, leaves="NOT_RUNNING")
+    return actor.ends(
+        app_id, {"verify_timeout": 0.3}, kind="DaoCloudAppStateError", message=not_verified(app_id)
+    )
+
+
+def not_verified(app_id: str) -> str:
+    return (
+        f"The action succeeded, but app {app_id}: time is up after 0.3 s, and it is NOT_RUNNING, "
+        "release v2."
+    )
+
+
+def release_is_not_verified_and_rolled_back(sandbox: Sandbox, actor: Actor) -> Expected:
+    app_id = actor.add(sandbox)
+    actor.plan(sandbox, polls=2, leaves="NOT_RUNNING")
+    actor.plan(sandbox, polls=2)
+    return actor.ends(
+        app_id,
+        {"verify": True, "verify_timeout": 0.3},
         kind="DaoCloudRolledBackError",
-        message=f"Release v2 failed: {failed} out of memory. Rolling back to v1.0.0 failed too: "
-        f"{failed} no such image.",
+        message=f"Release v2 failed: {not_verified(app_id)} "
+        "Rolled back: v1.0.0 runs again (action the action).",
     )
 
 
-def rollback_succeeds(sandbox: Sandbox) -> Expected:
-    """What a later task does: the template of its release has rendered to v0.9.0."""
-    app = sandbox.world.add_app("web")
-    sandbox.world.plan(ActionPlan(polls=3))
-    return Expected(
-        DaoCloudRollbackOperator,
-        {"app_id": app.id, "redeploy_task_id": "redeploy"},
-        rendered={"release_name": "v0.9.0"},
-        result=redeployed(app),
+def rolling_back_fails(sandbox: Sandbox, actor: Actor) -> Expected:
+    app_id = actor.add(sandbox)
+    for _ in range(2):
+        actor.plan(sandbox, fails=True, polls=2)
+    words = actor.thing.words.format(app_id)
+    failure = f"{words}: FAILED; DaoCloud says: out of memory"
+    return actor.ends(
+        app_id,
+        kind="DaoCloudRolledBackError",
+        message=f"Release v2 failed: {failure}. Rolling back to v1.0.0 failed too: {failure}.",
     )
 
 
-def rollback_of_nothing(sandbox: Sandbox) -> Expected:
-    """The other task never came to redeploy."""
-    app = sandbox.world.add_app("web")
-    return Expected(
-        DaoCloudRollbackOperator,
-        {"app_id": app.id, "redeploy_task_id": "redeploy"},
-        rendered={"release_name": "None"},
+def rolling_back_takes_too_long(sandbox: Sandbox, actor: Actor) -> Expected:
+    app_id = actor.add(sandbox)
+    actor.plan(sandbox, fails=True, seconds=0.0)
+    actor.plan(sandbox, by_hand=True)
+    words = actor.thing.words.format(app_id)
+    return actor.ends(
+        app_id,
+        {"timeout": 0.3},
+        kind="DaoCloudWaitTimeoutError",
+        message=f"Release v2 failed: {words}: FAILED; DaoCloud says: out of memory. "
+        f"While rolling back: {words}: time is up after 0.3 s, and it is IN_PROCESS.",
+    )
+
+
+def rolling_back_is_refused(sandbox: Sandbox, actor: Actor) -> Expected:
+    app_id = actor.add(sandbox)
+    actor.plan(sandbox, fails=True, polls=2)
+    sandbox.fault("status", call="redeploy_app", status=400, times=None, skip=1)
+    words = actor.thing.words.format(app_id)
+    return actor.ends(
+        app_id,
+        kind="AirflowFailException",
+        message=f"Release v2 failed: {words}: FAILED; DaoCloud says: out of memory. "
+        f"While rolling back: POST /apps/{app_id}/actions/redeploy: DaoCloud refuses the call "
+        "(HTTP 400). DaoCloud says: the service is temporarily offline (error_id server_error)",
+    )
+
+
+def goes_to_none(sandbox: Sandbox, actor: Actor) -> Expected:
+    to_none = {"release_name": "None"}
+    if actor.task is DaoCloudRollbackOperator:
+        to_none = {"redeploy_task_id": "nothing"}
+    return actor.ends(
+        actor.add(sandbox),
+        to_none,
         kind="AirflowFailException",
         message="release_name: a template rendered to None. "
         "Does the task that it pulls from return a value?",
     )
 
 
-# --- builds and stacks ---
-
-
-def start_build(flow: Any, arguments: dict[str, Any] | None = None, **expected: Any) -> Expected:
-    arguments = {"build_flow_id": flow.id, "branch": "main"} | (arguments or {})
-    return Expected(DaoCloudTriggerBuildOperator, arguments, **expected)
-
-
-def a_flow(sandbox: Sandbox, plan: BuildPlan | None = None) -> Any:
-    """Return a flow whose next build, which is number 1, goes as planned."""
-    if plan is not None:
-        sandbox.world.plan_build(plan)
-    return sandbox.world.add_build_flow("web")
-
-
-def build_is_started_and_succeeds(sandbox: Sandbox) -> Expected:
-    flow = a_flow(sandbox, BuildPlan(polls=3, tag="v2"))
-    result = {
-        "build_id": "1",
-        "build_flow_id": flow.id,
-        "status": "Success",
-        "tag": "v2",
-        "ref": "main",
-        "sha": "a commit",
-        "author": "sandbox",
-        "ref_is_tag": False,
-        "ref_is_branch": True,
-        "created_at": "a date",
-    }
-    return start_build(flow, result=result, xcoms={"build_id": "1"})
-
-
-def build_is_started_and_fails(sandbox: Sandbox) -> Expected:
-    flow = a_flow(sandbox, BuildPlan(polls=3, outcome="Cancelled"))
-    return start_build(
-        flow,
-        kind="DaoCloudBuildFailedError",
-        message=f"build 1 of build flow {flow.id}: the build is Cancelled.",
-        xcoms={"build_id": "1"},
-    )
-
-
-def build_is_started_and_takes_too_long(sandbox: Sandbox) -> Expected:
-    flow = a_flow(sandbox, BuildPlan(by_hand=True))
-    return start_build(
-        flow,
-        {"timeout": 0.3},
-        kind="DaoCloudWaitTimeoutError",
-        message=f"build 1 of build flow {flow.id}: time is up after 0.3 s, and it is Pending.",
-        xcoms={"build_id": "1"},
-    )
-
-
-def build_that_runs_is_joined(sandbox: Sandbox) -> Expected:
+def joins_a_build(sandbox: Sandbox, actor: Actor) -> Expected:
     flow = web_flow(sandbox)
     sandbox.world.start_build(flow.id, BuildPlan(polls=4))
-    fields = ("build_id", "tag", "ref", "sha", "author")
-    flags = ("ref_is_tag", "ref_is_branch", "created_at")
-    result = dict.fromkeys((*fields, *flags)) | {
-        "build_flow_id": flow.id,
-        "status": "Success",
-        "package_id": "a new package",
-        "joined": True,
-    }
-    return start_build(flow, {"only_if_idle": True}, result=result)
-
-
-def build_that_runs_is_joined_and_fails(sandbox: Sandbox) -> Expected:
-    flow = web_flow(sandbox)
-    sandbox.world.start_build(flow.id, BuildPlan(polls=4, outcome="Failure"))
-    return start_build(
-        flow,
+    nothing = dict.fromkeys(actor.result)
+    return actor.ends(
+        flow.id,
         {"only_if_idle": True},
-        kind="DaoCloudBuildFailedError",
-        message=f"a new build of build flow {flow.id}: the build is Failure.",
+        result=nothing
+        | {
+            "build_flow_id": flow.id,
+            "status": "Success",
+            "package_id": "a new package",
+            "joined": True,
+        },
     )
 
 
-def build_where_the_api_starts_none(sandbox: Sandbox) -> Expected:
-    sandbox.set_options(later_calls=False)
+def cannot_be_asked_for(sandbox: Sandbox, actor: Actor) -> Expected:
+    """An older installation."""
     flow = web_flow(sandbox)
-    return start_build(
-        flow,
+    sandbox.set_options(later_calls=False)
+    return actor.ends(
+        flow.id,
         kind="AirflowFailException",
         message=f"POST /build-flows/{flow.id}/builds: this installation is older than the call "
         "that starts a build (HTTP 404; the build flow itself was found). Start the build by a "
@@ -1135,89 +1134,49 @@ def build_where_the_api_starts_none(sandbox: Sandbox) -> Expected:
     )
 
 
-def build_of_an_unknown_flow(sandbox: Sandbox) -> Expected:
-    return start_build(
-        type("Flow", (), {"id": "nobody"}),
-        kind="AirflowFailException",
-        message="GET /build-flows/nobody: there is no such thing for this token "
-        f"(HTTP 404).{said(sandbox, '/build-flows/nobody')}",
-    )
+def of(name: str, case: Callable[[Sandbox, Actor], Expected]) -> Scenario:
+    """Return the scenario that one case is for one operator."""
+
+    def scenario(sandbox: Sandbox) -> Expected:
+        return case(sandbox, ACTORS[name])
+
+    scenario.__name__ = f"{name}_{case.__name__}"
+    return scenario
 
 
-def act_on_stack(
-    stack_id: str, arguments: dict[str, Any] | None = None, **expected: Any
-) -> Expected:
-    arguments = {"stack_id": stack_id, "action": "restart"} | (arguments or {})
-    return Expected(DaoCloudStackActionOperator, arguments, **expected)
+ALL_DO = [
+    succeeds,
+    is_done_at_once,
+    can_be_read_late,
+    fails,
+    takes_too_long,
+    outlasts_execution_timeout,
+    is_lost_sight_of,
+    is_of_nothing,
+    has_a_wrong_token,
+    has_an_empty_id,
+]
 
-
-def act_on_stack_succeeds(sandbox: Sandbox) -> Expected:
-    stack = sandbox.world.add_stack("web")
-    sandbox.world.plan(ActionPlan(polls=3))
-    result = STACK_RESULT | {"stack_id": stack.id, "action_id": "the action"}
-    return act_on_stack(stack.id, result=result)
-
-
-def act_on_stack_fails(sandbox: Sandbox) -> Expected:
-    stack = sandbox.world.add_stack("web")
-    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message="out of memory"))
-    return act_on_stack(
-        stack.id,
-        kind="DaoCloudActionFailedError",
-        message=f"action the action of stack {stack.id}: FAILED; DaoCloud says: out of memory",
-    )
-
-
-def act_on_stack_takes_too_long(sandbox: Sandbox) -> Expected:
-    stack = sandbox.world.add_stack("web")
-    sandbox.world.plan(ActionPlan(by_hand=True))
-    return act_on_stack(
-        stack.id,
-        {"timeout": 0.3},
-        kind="DaoCloudWaitTimeoutError",
-        message=f"action the action of stack {stack.id}: time is up after 0.3 s, and it is "
-        "in_process.",
-    )
-
-
-def act_on_a_stack_without_an_id(sandbox: Sandbox) -> Expected:
-    message = EMPTY.replace("app_id", "stack_id")
-    return act_on_stack("", kind="AirflowFailException", message=message)
-
+# What only some do.
+SOME_DO: list[tuple[Callable[[Sandbox, Actor], Expected], tuple[str, ...]]] = [
+    (goes_to_none, ("redeploy", "rollback")),
+    (release_is_not_verified, ("verified_redeploy", "verified_rollback")),
+    *(
+        (case, ("redeploy_with_rollback", "rollback_with_rollback"))
+        for case in (
+            release_is_not_verified_and_rolled_back,
+            rolling_back_fails,
+            rolling_back_takes_too_long,
+            rolling_back_is_refused,
+        )
+    ),
+    (joins_a_build, ("build",)),
+    (cannot_be_asked_for, ("build",)),
+]
 
 OPERATOR: list[Scenario] = [
-    act_succeeds,
-    redeploy_succeeds,
-    act_is_done_at_once,
-    act_fails,
-    act_takes_too_long,
-    act_outlasts_execution_timeout,
-    act_is_lost_sight_of,
-    act_on_an_unknown_app,
-    act_with_a_wrong_token,
-    act_on_an_empty_id,
-    redeploy_to_none,
-    redeploy_is_verified,
-    redeploy_is_verified_late,
-    redeploy_is_not_verified,
-    restart_is_not_verified,
-    a_second_attempt_succeeds,
-    release_that_fails_is_rolled_back,
-    release_that_does_not_run_is_rolled_back,
-    rollback_fails_too,
-    rollback_succeeds,
-    rollback_of_nothing,
-    build_is_started_and_succeeds,
-    build_is_started_and_fails,
-    build_is_started_and_takes_too_long,
-    build_that_runs_is_joined,
-    build_that_runs_is_joined_and_fails,
-    build_where_the_api_starts_none,
-    build_of_an_unknown_flow,
-    act_on_stack_succeeds,
-    act_on_stack_fails,
-    act_on_stack_takes_too_long,
-    act_on_a_stack_without_an_id,
+    *(of(name, case) for name in ACTORS for case in ALL_DO),
+    *(of(name, case) for case, names in SOME_DO for name in names),
 ]
 
 
@@ -1243,11 +1202,22 @@ if not HAS_STORE:
     }
 
 
+# The task instance that a rollback finds the release by: what the task before it has pushed.
+PULLED = SimpleNamespace(
+    map_index=-1, xcom_pull=lambda task_ids, **_more: {"redeploy": "v2"}.get(task_ids)
+)
+
+
 @dataclass
 class Done:
+    """How a task was to end, and how it ended.
+
+    :param names: what differs from run to run, and what it is.
+    """
+
     expected: Expected
     ending: Ending
-    action_ids: list[str]
+    names: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -1272,28 +1242,36 @@ def run(modes: Modes, mode: str, scenario: Scenario, **changes: Any) -> Done:
 
         def make() -> Any:
             task = expected.task(task_id="task", **arguments)
-            for field_name, value in expected.rendered.items():
-                setattr(task, field_name, value)
+            if expected.task is DaoCloudRollbackOperator:
+                task.render_template_fields({"ti": PULLED})
             return task
 
-        return Done(expected, Run(make).to_the_end(), list(sandbox.world.actions))
+        ending = Run(make).to_the_end()
+        names = dict.fromkeys(sandbox.world.actions, "the action")
+        if expected.task is DaoCloudTriggerBuildOperator:
+            for flow in sandbox.world.build_flows.values():
+                for build in flow.builds.values():
+                    names |= {build.tag: "the tag", build.sha: "the commit"}
+                    names[str(build.id)] = "the action"
+        return Done(expected, ending, names)
 
     # Airflow's own time-out works in the main thread alone.
-    together = scenario not in (execution_timeout_is_shorter, act_outlasts_execution_timeout)
+    together = "execution_timeout" not in scenario.__name__
     key = (scenario, *changes)
     return modes.run(key, job, together=together)[mode].result()
 
 
 def check(done: Done, different: tuple[str, str] | None = None) -> None:
     """Check that a task ended as it should, or as the known difference says."""
-    expected, ending, action_ids = done.expected, done.ending, done.action_ids
+    expected, ending, names = done.expected, done.ending, done.names
     message = "" if ending.error is None else str(ending.error)
-    if not issubclass(expected.task, DaoCloudSensor):
-        for action_id in action_ids:
-            message = message.replace(action_id, "the action")
     message = re.sub(r"unreadable for \d+ s", "unreadable for N s", message)
     if "execution_timeout" in expected.arguments:
         message = re.sub(r"after [0-9.]+ s", "after N s", message)
+    acts = issubclass(expected.task, DaoCloudActOperator)
+    if acts:
+        for value, name in names.items():
+            message = re.sub(rf"\b{re.escape(value)}\b", name, message)
     if different is not None:
         kind, words = different
         assert (ending.kind, words in message) == (kind, True), message
@@ -1302,28 +1280,25 @@ def check(done: Done, different: tuple[str, str] | None = None) -> None:
     xcoms: dict[str, Any] = {}
     if expected.kind == "success":
         xcoms["return_value"] = expected.result
-    if not issubclass(expected.task, DaoCloudSensor) and action_ids:
-        xcoms["action_id"] = action_ids[-1]
+    if acts and names and "only_if_idle" not in expected.arguments:
+        xcoms[expected.task.id_key] = "the action"  # type: ignore[attr-defined]
         if issubclass(expected.task, DaoCloudRedeployOperator):
             xcoms["previous_release_name"] = "v1.0.0"  # what the sandbox's apps run
-    xcoms |= expected.xcoms
     # Links have tests of their own: a trigger that starts a task pushes them, not a worker.
     pushed = {key: value for key, value in ending.xcoms.items() if not key.endswith("_link")}
-    assert named(pushed, action_ids) == named(xcoms, action_ids)
+    assert named(pushed, names) == named(xcoms, names)
 
 
-def named(xcoms: dict[str, Any], action_ids: list[str]) -> dict[str, Any]:
+def named(xcoms: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """Return XComs with what differs from run to run replaced by what it is."""
 
     def name(key: str, value: Any) -> Any:
-        if value in action_ids:
-            return "the action"
+        if isinstance(value, str) and value in names:
+            return names[value]
         if key.endswith(("_date", "_at")) and isinstance(value, str):
             return "a date"
         if key == "package_id" and value != "old":
             return "a new package"
-        if key == "sha" and value is not None:
-            return "a commit"
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return "a number" if number else value
 
