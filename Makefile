@@ -9,8 +9,9 @@ SHELL := /bin/bash
 LINES := 2.11 3.0 3.1 3.2 3.3
 # Arguments for pytest: make test ARGS="-k hook -x"
 ARGS ?=
-# The quick tests run a file to a process. In one alone: make test PARALLEL=
-PARALLEL ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# The quick tests run a file to a process, in more processes than two cores have: half of their time
+# is waiting. In one alone: make test PARALLEL=
+PARALLEL ?= --numprocesses=3 --dist=loadfile
 
 # The first Python on the PATH from 3.11 up to the minor version that is asked for. (A name on the
 # PATH may be a shim with nothing behind it, so each is run.)
