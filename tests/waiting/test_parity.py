@@ -181,7 +181,7 @@ def time_is_up(sandbox: Sandbox) -> Expected:
 def execution_timeout_is_shorter(sandbox: Sandbox) -> Expected:
     ids = action_of(sandbox, ActionPlan(by_hand=True))
     return sensor(
-        ids | {"execution_timeout": timedelta(seconds=0.4), "timeout": 0.8},
+        ids | {"execution_timeout": timedelta(seconds=0.8), "timeout": 1.6},
         kind="AirflowTaskTimeout",
         message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after N s, "
         "and it is IN_PROCESS.",
@@ -971,7 +971,8 @@ def outlasts_execution_timeout(sandbox: Sandbox, actor: Actor) -> Expected:
     words = actor.thing.words.format(thing_id)
     return actor.ends(
         thing_id,
-        {"execution_timeout": timedelta(seconds=0.4)},
+        # Its last tenth is Airflow's, which must not come first on a busy machine.
+        {"execution_timeout": timedelta(seconds=1.5)},
         kind="AirflowTaskTimeout",
         message=f"{words}: time is up after N s, and it is {actor.thing.ongoing}.",
     )
@@ -1150,7 +1151,6 @@ ALL_DO = [
     can_be_read_late,
     fails,
     takes_too_long,
-    outlasts_execution_timeout,
     is_lost_sight_of,
     is_of_nothing,
     has_a_wrong_token,
@@ -1160,6 +1160,7 @@ ALL_DO = [
 # What only some do.
 SOME_DO: list[tuple[Callable[[Sandbox, Actor], Expected], tuple[str, ...]]] = [
     (goes_to_none, ("redeploy", "rollback")),
+    (outlasts_execution_timeout, ("app_action", "build")),
     (release_is_not_verified, ("verified_redeploy", "verified_rollback")),
     *(
         (case, ("redeploy_with_rollback", "rollback_with_rollback"))
