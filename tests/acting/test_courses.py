@@ -127,15 +127,21 @@ def test_a_rollback_that_shows_already_is_over_without_a_deferral() -> None:
     assert released(sim) == ["v2", "v1"]
 
 
-@MODES
-def test_an_app_that_cannot_be_read_has_not_failed(deferrable: bool) -> None:
-    """The release may be fine: it is looked at for as long as an outage may last."""
+def unreadable_after_the_post(seconds: float, deferrable: bool) -> Simulation:
+    """Return a release to be verified, whose app cannot be read for so long."""
     sim = Simulation(
         rollback_on_failure=True, verify=True, verify_timeout=60, deferrable=deferrable
     )
     sim.on_posted = lambda _posted: sim.fault(
-        "status", status=503, call="get_app", times=None, seconds=200
+        "status", status=503, call="get_app", times=None, seconds=seconds
     )
+    return sim
+
+
+@MODES
+def test_an_app_that_cannot_be_read_has_not_failed(deferrable: bool) -> None:
+    """The release may be fine: it is looked at for as long as an outage may last."""
+    sim = unreadable_after_the_post(200, deferrable)
     ending = sim.to_the_end()
     assert ending.kind == "success", ending.error
     assert released(sim) == ["v2"]
@@ -143,12 +149,7 @@ def test_an_app_that_cannot_be_read_has_not_failed(deferrable: bool) -> None:
 
 @MODES
 def test_an_app_that_stays_unreadable_is_not_rolled_back(deferrable: bool) -> None:
-    sim = Simulation(
-        rollback_on_failure=True, verify=True, verify_timeout=60, deferrable=deferrable
-    )
-    sim.on_posted = lambda _posted: sim.fault(
-        "status", status=503, call="get_app", times=None, seconds=2000
-    )
+    sim = unreadable_after_the_post(2000, deferrable)
     ending = sim.to_the_end()
     assert ending.kind == "CouldNotFindOutError"
     assert "The action succeeded" in str(ending.error)
