@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseNotifier
@@ -23,13 +25,23 @@ else:
     names = lazy("airflow_provider_daocloud.names")
     protocol = lazy("airflow_provider_daocloud.api.protocol")
 
+# What tells one call from another: Airflow calls back for a try once for each state, or by mistake.
+_CALLER = ("id", "dag_id", "task_id", "run_id", "map_index", "try_number", "start_date", "state")
+_recent: deque[tuple[Any, ...]] = deque(maxlen=1000)
+
 
 class DaoCloudNotifier(BaseNotifier):
     """Start, stop, restart or redeploy an app when something has happened in Airflow.
 
     ``POST /v1/apps/{app_id}/actions/…``, once; what becomes of the action is not waited for. The
-    log has the action id, or why there is none. Unlike the operators it keeps no journal: where
-    Airflow calls back twice (a process that dies while it does), it acts twice.
+    log has the action id, or why there is none. One notifier can serve many tasks: each call
+    renders the fields anew.
+
+    Airflow can call back twice for one failure: for a task whose worker died, its scheduler may ask
+    twice. Unlike the operators, the notifier keeps no journal. Within one process, it recognises a
+    second call for the same try and state of a task, and sends nothing. In two processes, and for
+    callbacks of DAGs and deadlines, it acts twice. Where an action must not come twice, use an
+    operator in a task with ``trigger_rule="one_failed"``.
 
     ::
 
@@ -69,26 +81,52 @@ class DaoCloudNotifier(BaseNotifier):
         self.release_name = release_name
         self.daocloud_conn_id = daocloud_conn_id
 
-    def notify(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
-        """Post the action, and log its id.
+    # BaseNotifier renders the fields in place. A notifier in default_args is shared by tasks, so
+    # each call works on a copy: the templates must still be there for the next one.
+    def __call__(self, *args: Any) -> None:
+        """Render a copy, and post its action.
+
+        :param args: the context, as Airflow passes it.
+        """
+        super(DaoCloudNotifier, copy(self)).__call__(*args)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Do the same without blocking the event loop."""
+        return super(DaoCloudNotifier, copy(self)).__await__()
+
+    def notify(self, context: Context) -> None:
+        """Post the action, and log its id. The fields are taken as they are.
+
+        :param context: the context of the callback.
 
         :raises InputError: a field is unusable after rendering. Nothing was sent.
         :raises CallError: DaoCloud cannot be reached, or refuses it.
         :raises OutcomeUnknownError: nobody can tell whether it was taken; it is not sent again.
         """
-        self._post(DaoCloudHook(self.daocloud_conn_id).get_conn())
+        self._post(DaoCloudHook(self.daocloud_conn_id).get_conn(), context)
 
-    async def async_notify(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
-        """Do the same without blocking the event loop."""
+    async def async_notify(self, context: Context) -> None:
+        """Do the same without blocking the event loop.
+
+        :param context: the context of the callback.
+        """
         from airflow.providers.common.compat.connection import get_async_connection
 
         from airflow_provider_daocloud.api.client import DaoCloudClient
         from airflow_provider_daocloud.hooks.connection import endpoint_of
 
         connection = await get_async_connection(self.daocloud_conn_id)
-        await asyncio.to_thread(self._post, DaoCloudClient(endpoint_of(connection)))
+        await asyncio.to_thread(self._post, DaoCloudClient(endpoint_of(connection)), context)
 
-    def _post(self, client: DaoCloudClient) -> None:
+    def _post(self, client: DaoCloudClient, context: Context) -> None:
+        call = self._identity(context)
+        if call in _recent:
+            self.log.warning(
+                "Airflow called back twice for the same try of %s. The %s is not sent again.",
+                getattr(context.get("ti"), "task_id", None),
+                self.action,
+            )
+            return
         with client:
             if self.app_name is None:
                 app_id = str(self.app_id)
@@ -99,6 +137,7 @@ class DaoCloudNotifier(BaseNotifier):
             try:
                 action_id = client.send(self._call(app_id))
             except (OutcomeUnknownError, ProtocolError):
+                _remember(call)
                 self.log.error(
                     "Nobody can tell whether DaoCloud has taken the %s of app %s. It was not sent "
                     "again: see in DaoCloud.",
@@ -106,6 +145,7 @@ class DaoCloudNotifier(BaseNotifier):
                     app_id,
                 )
                 raise
+        _remember(call)
         self.log.info(
             "DaoCloud has accepted the %s of app %s: action %s, which is not waited for.",
             self.action,
@@ -113,7 +153,20 @@ class DaoCloudNotifier(BaseNotifier):
             action_id,
         )
 
+    def _identity(self, context: Context) -> tuple[Any, ...] | None:
+        """Return what this call has in common with its duplicates alone; None if nothing tells."""
+        ti = context.get("ti")
+        if ti is None or "reason" in context:  # of a DAG: its task is any one of the run
+            return None
+        what = (self.action, *(getattr(self, field) for field in DaoCloudNotifier.template_fields))
+        return (*what, *(getattr(ti, name, None) for name in _CALLER))
+
     def _call(self, app_id: str) -> protocol.Call[str]:
         if self.action == "redeploy":
             return protocol.redeploy_app(app_id, str(self.release_name))
         return protocol.act_on_app(app_id, self.action)
+
+
+def _remember(call: tuple[Any, ...] | None) -> None:
+    if call is not None:
+        _recent.append(call)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,6 +44,41 @@ with DAG("smoke", schedule=None, params={"app": "web"}) as dag:
 """
 
 
+# One notifier for tasks of several apps.
+SHARED_DAG_FILE = """
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_daocloud.notifications.daocloud import DaoCloudNotifier
+
+{apps}
+heal = DaoCloudNotifier(
+    action="redeploy",
+    app_name="{{{{ ti.task_id }}}}",
+    release_name="{{{{ ti.task_id }}}}-9",
+    daocloud_conn_id="{{{{ ti.task_id and 'daocloud_default' }}}}",
+)
+
+with DAG("shared", schedule=None, default_args={{"on_failure_callback": heal}}) as dag:
+    for app in apps:
+
+        @task(task_id=app)
+        def probe():
+            raise RuntimeError("the page does not come up")
+
+        probe()
+"""
+
+
+def load(file: Path) -> Any:
+    """Return a DAG file as a module."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def notifier(**arguments: Any) -> DaoCloudNotifier:
     return DaoCloudNotifier(**({"action": "restart", "app_name": "web"} | arguments))
 
@@ -66,11 +103,7 @@ def test_a_task_that_fails_restarts_the_app_once(
     """After its last try; a task that succeeds restarts nothing."""
     file = airflow_home / "dags" / "smoke.py"
     file.write_text(DAG_FILE)
-    spec = importlib.util.spec_from_file_location("smoke", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(file)
     assert not daocloud_sandbox.connections  # parsing asks for nothing
 
     run = module.dag.test()
@@ -97,6 +130,135 @@ def test_a_deadline_alert_awaits_it(daocloud_sandbox: Sandbox) -> None:
     last = asyncio.run(events())[-1]
     assert last["state"] == "success", last
     assert daocloud_sandbox.effects == {"stop_app": 1}
+
+
+@pytest.mark.skipif(airflow_version() < (3, 1), reason="Airflow before 3.1 awaits no notifier")
+def test_each_await_renders_anew(daocloud_sandbox: Sandbox) -> None:
+    one: Any = notifier(app_name="{{ params.app }}")
+
+    async def await_it(app: str) -> None:
+        one.context = {"params": {"app": app}, "dag": None}
+        await one
+
+    for app in APPS[:2]:
+        asyncio.run(await_it(app))
+    assert [app for app, _ in released(daocloud_sandbox)] == APPS[:2]
+    assert one.app_name == "{{ params.app }}"
+
+
+APPS = ["web", "api", "worker", "preview"]
+
+
+def released(sandbox: Sandbox) -> list[tuple[str, str | None]]:
+    """Return which app was asked to run which release, one pair for each action."""
+    names = {app.id: app.name for app in sandbox.world.apps.values()}
+    actions = sandbox.world.actions.values()
+    return [(names[str(action.app_id)], action.release_name) for action in actions]
+
+
+@pytest.fixture
+def shared_file(airflow_home: Path, daocloud_sandbox: Sandbox) -> Path:
+    """Return a DAG file whose tasks share a notifier, one task for an app."""
+    file = airflow_home / "dags" / "shared.py"
+    file.write_text(SHARED_DAG_FILE.format(apps=f"apps = {APPS!r}"))
+    return file
+
+
+def test_tasks_that_share_a_notifier_act_each_on_its_own_app(
+    shared_file: Path, daocloud_sandbox: Sandbox
+) -> None:
+    """One process calls back for all of them."""
+    module = load(shared_file)
+    before = {field: getattr(module.heal, field) for field in module.heal.template_fields}
+
+    module.dag.test()
+
+    assert sorted(released(daocloud_sandbox)) == sorted((app, f"{app}-9") for app in APPS)
+    after = {field: getattr(module.heal, field) for field in module.heal.template_fields}
+    assert after == before
+
+
+@pytest.mark.skipif(airflow_version() < (3, 3), reason="earlier Airflow calls back in another way")
+def test_a_doubled_call_of_the_dag_processor_acts_once(
+    shared_file: Path, daocloud_sandbox: Sandbox
+) -> None:
+    """For a task whose worker died, the scheduler can ask twice; one process answers both."""
+    import structlog
+    from airflow.callbacks.callback_requests import TaskCallbackRequest
+    from airflow.dag_processing import processor
+
+    dag = load(shared_file).dag
+
+    def request(app: str, task_instance: uuid.UUID) -> Any:
+        instance = {"id": task_instance, "task_id": app, "dag_id": "shared", "run_id": "r"}
+        return TaskCallbackRequest.model_validate(
+            {
+                "filepath": "shared.py",
+                "bundle_name": "dags-folder",
+                "bundle_version": None,
+                "msg": "no heartbeat",
+                "ti": instance | {"try_number": 1, "dag_version_id": uuid.uuid4()},
+            }
+        )
+
+    requests = [request(app, uuid.uuid4()) for app in APPS]
+    bag: Any = SimpleNamespace(dags={"shared": dag})
+    processor._execute_callbacks(bag, requests + requests, structlog.get_logger())
+
+    assert sorted(released(daocloud_sandbox)) == sorted((app, f"{app}-9") for app in APPS)
+
+    # A later try has an id of its own.
+    processor._execute_callbacks(bag, [request("web", uuid.uuid4())], structlog.get_logger())
+    assert daocloud_sandbox.effects == {"redeploy_app": len(APPS) + 1}
+
+
+def context_of(**fields: Any) -> Any:
+    """Return a context as a callback gets it, of a task instance with these fields."""
+    instance = {"task_id": "t", "dag_id": "d", "run_id": "r", "map_index": -1, "try_number": 1}
+    return {"dag": None, "ti": SimpleNamespace(**(instance | {"state": "failed"} | fields))}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "actions"),
+    [
+        (context_of(run_id="a"), context_of(run_id="a"), 1),
+        (context_of(run_id="b"), context_of(run_id="b", try_number=2), 2),
+        (context_of(run_id="c"), context_of(run_id="c", map_index=1), 2),
+        (context_of(run_id="d", state="running"), context_of(run_id="d"), 2),
+        (context_of(run_id="e"), context_of(run_id="e") | {"reason": "task_failure"}, 2),
+        ({"dag": None}, {"dag": None}, 2),
+    ],
+    ids=["same", "next try", "mapped", "start and failure", "of the DAG", "no task"],
+)
+def test_a_second_call_for_the_same_try_sends_nothing(
+    daocloud_sandbox: Sandbox, first: dict[str, Any], second: dict[str, Any], actions: int
+) -> None:
+    one = notifier()
+    one(first)
+    one(second)
+    assert daocloud_sandbox.effects == {"restart_app": actions}
+    notifier(app_name="api")(first)  # another notifier of the same task
+    assert daocloud_sandbox.effects == {"restart_app": actions + 1}
+
+
+def test_a_second_call_after_a_doubtful_post_sends_nothing(daocloud_sandbox: Sandbox) -> None:
+    daocloud_sandbox.fault("drop", call="restart_app", effect="after")
+    context = context_of(run_id="doubtful")
+    one = notifier()
+    with pytest.raises(OutcomeUnknownError):
+        one.notify(context)
+    one.notify(context)
+    assert daocloud_sandbox.counts["restart_app"] == 1
+
+
+def test_a_second_call_after_a_refusal_acts(daocloud_sandbox: Sandbox) -> None:
+    daocloud_sandbox.fault("status", status=403, call="restart_app")
+    context = context_of(run_id="refused")
+    one = notifier()
+    with pytest.raises(CallError):
+        one.notify(context)
+    one.notify(context)
+    assert daocloud_sandbox.effects == {"restart_app": 1}
 
 
 # --- what it does ---------------------------------------------------------------------------------
