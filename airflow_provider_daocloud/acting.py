@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from airflow_provider_daocloud.api.errors import (
+    AppBusyError,
     CallError,
     DaoCloudError,
     InputError,
@@ -41,10 +42,6 @@ LOOK_EVERY = 2.0
 CADENCE = Cadence(longest=30.0, first=LOOK_EVERY)
 # The status taken for: another action runs on it. Nothing documents one.
 CONFLICT = 409
-
-
-class AppBusyError(DaoCloudError):
-    """Another action runs on it, and nothing was posted. A later try may find it free."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
-from airflow_provider_daocloud.api.errors import DaoCloudError, InputError
+from airflow_provider_daocloud.api.errors import JournalError, UnreadableEntryError
 from airflow_provider_daocloud.api.models import parse_date
 from airflow_provider_daocloud.api.protocol import Call
 
@@ -33,25 +33,6 @@ RETENTION = timedelta(days=90)
 
 Phase = Literal["intended", "accepted", "settled", "dropped"]
 PHASES = ("intended", "accepted", "settled", "dropped")
-
-
-class JournalError(DaoCloudError):
-    """The journal cannot be read or written. Nothing was posted."""
-
-
-class UnreadableEntryError(InputError):
-    """The journal has an entry that this version cannot read. Nothing was posted."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(
-            "journal",
-            f"{problem} An earlier try may have acted, so nothing is sent. Look at it in DaoCloud; "
-            f"then delete the key {KEY!r} of this task in the task state store, and clear the "
-            "task.",
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return InputError, (self.field, self.problem)
 
 
 class Store(Protocol):

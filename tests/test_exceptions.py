@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import pickle
+import pkgutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +17,16 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
+import airflow_provider_daocloud
 from airflow_provider_daocloud import exceptions
 from airflow_provider_daocloud.api import errors
-from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError, WaitError
+from airflow_provider_daocloud.api.errors import DaoCloudError, InputError, WaitError
 from airflow_provider_daocloud.waits import Outcome
 
 FATAL: list[DaoCloudError] = [
     InputError("app_id", "is empty."),
+    errors.NameMatchError("app_name", "no app is called 'wbe'."),
+    errors.UnreadableEntryError("its entry is damaged."),
     errors.AuthenticationError("GET /x", "wrong token."),
     errors.NotFoundError("GET /x", "no such thing."),
     errors.RefusedError("GET /x", "refused."),
@@ -30,6 +37,8 @@ RETRIED: list[DaoCloudError] = [
     errors.ProtocolError("GET /x", "no JSON."),
     errors.UnreachableError("GET /x", "no answer came."),
     errors.OutcomeUnknownError("POST /x", "no answer came."),
+    errors.AppBusyError("another action runs on app x."),
+    errors.JournalError("the journal cannot be written."),
 ]
 WAITS: dict[type[WaitError], type[WaitError]] = {
     errors.ActionFailedError: exceptions.DaoCloudActionFailedError,
@@ -40,12 +49,63 @@ WAITS: dict[type[WaitError], type[WaitError]] = {
 RESULT = {"state": "FAILED"}
 
 
+# An answer that has not the promised shape: `protocol` makes a ProtocolError of it.
+INSIDE = {"airflow_provider_daocloud.api.models.ShapeError"}
+
+
+def exceptions_of_the_package() -> dict[str, type[BaseException]]:
+    """Return every exception class that a module of the package defines, by its full name.
+
+    The sandbox is a program of its own, and what begins with an underscore does not get out.
+    """
+    package = airflow_provider_daocloud.__name__
+    found = {}
+    for info in pkgutil.walk_packages(airflow_provider_daocloud.__path__, f"{package}."):
+        if f"{info.name}.".startswith(f"{package}.sandbox.") or info.name.endswith("__main__"):
+            continue
+        for name, kind in vars(importlib.import_module(info.name)).items():
+            if not inspect.isclass(kind) or not issubclass(kind, BaseException):
+                continue
+            if kind.__module__ == info.name and not name.startswith("_"):
+                found[f"{info.name}.{name}"] = kind
+    return found
+
+
+def test_every_error_is_in_the_one_tree() -> None:
+    """The tree is drawn in ``errors``; ``exceptions`` has what Airflow's users see of it."""
+    homes = (errors.__name__, exceptions.__name__)
+    found = exceptions_of_the_package()
+    assert f"{errors.__name__}.WaitError" in found
+    strays = {name for name, kind in found.items() if kind.__module__ not in homes}
+    assert strays == INSIDE
+    for kind in found.values():
+        assert kind.__module__ != errors.__name__ or issubclass(kind, DaoCloudError)
+
+
 def test_the_tables_are_whole() -> None:
-    """Every error of a call or a wait stands in one of the tables here."""
-    calls = {type(error) for error in (*FATAL, *RETRIED)} - {InputError}
-    assert calls == set(CallError.__subclasses__())
-    own = [kind for kind in WaitError.__subclasses__() if kind.__module__ == errors.__name__]
-    assert {*WAITS, errors.CouldNotFindOutError} == set(own)
+    """Every error that something ends with stands in one of the tables here."""
+    tree = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
+    bases = {base for kind in tree for base in kind.__bases__}
+    named = {type(error) for error in (*FATAL, *RETRIED)} | {*WAITS, errors.CouldNotFindOutError}
+    assert named - {InputError} == {
+        kind for kind in tree if issubclass(kind, DaoCloudError) and kind not in bases
+    }
+
+
+def test_the_readme_lists_what_a_task_ends_with() -> None:
+    """Its table has each exception, and says rightly whether Airflow retries it."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    table = text.split("### How a task ends")[1].split("###")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| `")]
+    retried = {f"`{type(error).__name__}`": "yes" for error in RETRIED}
+    retried |= {f"`{kind.__name__}`": "yes" for kind in WAITS.values()}
+    retried |= {"`CouldNotFindOutError`": "yes", "`DaoCloudRolledBackError`": "no"}
+    for name, answer in retried.items():
+        (row,) = (row for row in rows if name in row[0])
+        assert row[2].strip().startswith(answer), row
+    (no_retry,) = (row for row in rows if "`AirflowFailException`" in row[0])
+    for error in FATAL:
+        assert f"`{type(error).__name__}`" in no_retry[1]
 
 
 @pytest.mark.parametrize("error", FATAL, ids=lambda error: type(error).__name__)

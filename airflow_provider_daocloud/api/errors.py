@@ -4,7 +4,10 @@
 
     DaoCloudError
     ├── InputError               a bad argument; nothing was sent (also a ValueError)
-    │   └── NameMatchError       a name that fits none, or several; nothing was changed
+    │   ├── NameMatchError       a name that fits none, or several; nothing was changed
+    │   └── UnreadableEntryError the journal has an entry that this version cannot read
+    ├── JournalError             the journal cannot be read or written; nothing was posted
+    ├── AppBusyError             another action runs on it; nothing was posted
     ├── CallError                one call did not give what it should have
     │   ├── AuthenticationError  401: the token is wrong, expired or not allowed this
     │   ├── RefusedError         another 4xx: DaoCloud will not do this
@@ -32,6 +35,10 @@ from typing import Any
 class DaoCloudError(Exception):
     """Base of all errors of this package."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions travel between Airflow's processes, whatever their __init__ takes.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
 
 class InputError(DaoCloudError, ValueError):
     """An argument is unusable. Nothing was sent.
@@ -45,12 +52,32 @@ class InputError(DaoCloudError, ValueError):
         self.field = field
         self.problem = problem
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.field, self.problem)
-
 
 class NameMatchError(InputError):
     """A name fits none of what the token can see, or several. Only a list was asked for."""
+
+
+class UnreadableEntryError(InputError):
+    """The journal has an entry that this version cannot read. Nothing was posted.
+
+    :param problem: what is wrong with the entry.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            "journal",
+            f"{problem} An earlier try may have acted, so nothing is sent. Look at it in DaoCloud; "
+            "then delete the key 'daocloud_action' of this task in the task state store, and clear "
+            "the task.",
+        )
+
+
+class JournalError(DaoCloudError):
+    """The journal cannot be read or written. Nothing was posted."""
+
+
+class AppBusyError(DaoCloudError):
+    """Another action runs on it, and nothing was posted. A later try may find it free."""
 
 
 class CallError(DaoCloudError):
@@ -87,10 +114,6 @@ class CallError(DaoCloudError):
         self.error_id = error_id
         self.message = message
         self.retry_at = retry_at
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions travel between Airflow's processes; keyword arguments need this to survive it.
-        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class AuthenticationError(CallError):
@@ -139,9 +162,6 @@ class WaitError(DaoCloudError):
         super().__init__(text)
         self.observed = observed
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.observed)
-
 
 class ActionFailedError(WaitError):
     """DaoCloud says that the action FAILED."""
@@ -163,7 +183,9 @@ class WaitTimeoutError(WaitError):
     """Waited as long as was asked, and it still goes on."""
 
 
-def _rebuild(cls: type[CallError], args: tuple[Any, ...], state: dict[str, Any]) -> CallError:
+def _rebuild(
+    cls: type[DaoCloudError], args: tuple[Any, ...], state: dict[str, Any]
+) -> DaoCloudError:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)

@@ -10,9 +10,8 @@ from unittest import mock
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_daocloud.acting import AppBusyError
-from airflow_provider_daocloud.api.errors import OutcomeUnknownError
-from airflow_provider_daocloud.journal import KEY, JournalError
+from airflow_provider_daocloud.api.errors import AppBusyError, JournalError, OutcomeUnknownError
+from airflow_provider_daocloud.journal import KEY
 from airflow_provider_daocloud.sandbox.objects import ActionPlan
 from airflow_provider_daocloud.sandbox.options import Options
 from tests.acting.simulation import Ending, Redeploy, Simulation

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_daocloud.api import protocol
-from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.errors import InputError, JournalError, UnreadableEntryError
 from airflow_provider_daocloud.journal import (
     KEY,
     VERSION,
@@ -23,9 +23,7 @@ from airflow_provider_daocloud.journal import (
     Course,
     Entry,
     Journal,
-    JournalError,
     TaskState,
-    UnreadableEntryError,
     Wish,
 )
 

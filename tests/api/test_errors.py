@@ -72,6 +72,21 @@ def test_wait_errors_survive_a_trip(kind: type[WaitError]) -> None:
     assert (type(back), str(back), back.observed) == (kind, "it failed", {"state": "FAILED"})
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UnreadableEntryError("its entry is damaged."),
+        errors.NameMatchError("app_name", "no app is called 'wbe'."),
+        errors.JournalError("the journal cannot be read."),
+        errors.AppBusyError("another action runs on it."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_every_other_error_survives_a_trip(error: DaoCloudError) -> None:
+    back = pickle.loads(pickle.dumps(error))
+    assert (type(back), str(back), vars(back)) == (type(error), str(error), vars(error))
+
+
 def test_input_error() -> None:
     """A bad argument is a ValueError, names the argument, and survives a trip as well."""
     error = InputError("app_id", "is empty.")
