@@ -6,6 +6,8 @@ lines the hook turns the same table into widgets.
 
 from __future__ import annotations
 
+import pkgutil
+from pathlib import Path
 from typing import Any
 
 CONNECTION_TYPE = "daocloud"
@@ -56,7 +58,7 @@ def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in Airflow's format."""
     from airflow_provider_daocloud import __version__
 
-    package = "airflow_provider_daocloud"
+    package = __name__.rpartition(".")[0]
     name = "DaoCloud"
     asset_uris = [
         {
@@ -77,14 +79,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [{"integration-name": name, "python-modules": [f"{package}.hooks.daocloud"]}],
-        "operators": [
-            {"integration-name": name, "python-modules": [f"{package}.operators.daocloud"]}
-        ],
-        "sensors": [{"integration-name": name, "python-modules": [f"{package}.sensors.daocloud"]}],
-        "triggers": [
-            {"integration-name": name, "python-modules": [f"{package}.triggers.daocloud"]}
-        ],
+        **{
+            kind: [{"integration-name": name, "python-modules": _modules(package, kind)}]
+            for kind in ("hooks", "operators", "sensors", "triggers")
+        },
         "notifications": [f"{package}.notifications.daocloud.DaoCloudNotifier"],
         # Airflow 2 knows no other link classes than these; later lines need no list.
         "extra-links": [
@@ -115,3 +113,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
     }
+
+
+def _modules(package: str, folder: str) -> list[str]:
+    """Return the names of all modules of a folder, as Airflow's own providers list them."""
+    found = pkgutil.iter_modules([str(Path(__file__).parent / folder)])  # imports none of them
+    return [f"{package}.{folder}.{module.name}" for module in found]

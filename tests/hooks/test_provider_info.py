@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import airflow
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+import airflow_provider_daocloud
 from airflow_provider_daocloud import __version__, provider_info
 from airflow_provider_daocloud.hooks.connection import endpoint_of
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 
+PREFIX = "airflow_provider_daocloud."
 INFO = provider_info.get_provider_info()
 
 
@@ -54,6 +58,35 @@ def test_modules_exist(module: str) -> None:
     names = {integration["integration-name"] for integration in INFO["integrations"]}
     for kind in ("hooks", "operators", "sensors", "triggers"):
         assert {entry["integration-name"] for entry in INFO[kind]} <= names
+
+
+def test_what_the_package_has_is_listed() -> None:
+    """Each module that defines a hook, an operator and so on is listed, and each notifier."""
+    from airflow.providers.common.compat import sdk
+    from airflow.triggers.base import BaseTrigger
+
+    kinds = {
+        "hooks": sdk.BaseHook,
+        "sensors": sdk.BaseSensorOperator,  # before operators: a sensor is an operator, too
+        "operators": sdk.BaseOperator,
+        "triggers": BaseTrigger,
+        "notifications": sdk.BaseNotifier,
+    }
+    has: dict[str, set[str]] = {kind: set() for kind in kinds}
+    for info in pkgutil.walk_packages(airflow_provider_daocloud.__path__, PREFIX):
+        if f"{info.name}.".startswith(f"{PREFIX}sandbox.") or info.name.endswith("__main__"):
+            continue
+        for name, made in vars(importlib.import_module(info.name)).items():
+            if inspect.isclass(made) and made.__module__ == info.name:
+                kind = next((kind for kind, base in kinds.items() if issubclass(made, base)), "")
+                if kind:
+                    full = f"{info.name}.{name}"
+                    has[kind].add(full if kind == "notifications" else info.name)
+    assert all(has.values())
+    assert has.pop("notifications") == set(INFO["notifications"])
+    for kind, modules in has.items():
+        listed = [module for entry in INFO[kind] for module in entry["python-modules"]]
+        assert modules <= set(listed)
 
 
 def test_connection_type() -> None:
