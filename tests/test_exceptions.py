@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import pickle
-import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,11 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
-import airflow_provider_daocloud
 from airflow_provider_daocloud import exceptions
 from airflow_provider_daocloud.api import errors
 from airflow_provider_daocloud.api.errors import DaoCloudError, InputError, WaitError
 from airflow_provider_daocloud.waits import Outcome
+from tests.package import classes
 
 FATAL: list[DaoCloudError] = [
     InputError("app_id", "is empty."),
@@ -53,33 +51,23 @@ RESULT = {"state": "FAILED"}
 INSIDE = {"airflow_provider_daocloud.api.models.ShapeError"}
 
 
-def exceptions_of_the_package() -> dict[str, type[BaseException]]:
-    """Return every exception class that a module of the package defines, by its full name.
-
-    The sandbox is a program of its own, and what begins with an underscore does not get out.
-    """
-    package = airflow_provider_daocloud.__name__
-    found = {}
-    for info in pkgutil.walk_packages(airflow_provider_daocloud.__path__, f"{package}."):
-        if f"{info.name}.".startswith(f"{package}.sandbox.") or info.name.endswith("__main__"):
-            continue
-        for name, kind in vars(importlib.import_module(info.name)).items():
-            if not inspect.isclass(kind) or not issubclass(kind, BaseException):
-                continue
-            if kind.__module__ == info.name and not name.startswith("_"):
-                found[f"{info.name}.{name}"] = kind
-    return found
-
-
 def test_every_error_is_in_the_one_tree() -> None:
-    """The tree is drawn in ``errors``; ``exceptions`` has what Airflow's users see of it."""
+    """The tree is drawn in ``errors``; ``exceptions`` has what Airflow's users see of it.
+
+    What begins with an underscore does not get out of its module.
+    """
+    found = [
+        made
+        for made in classes()
+        if issubclass(made, BaseException) and not made.__name__.startswith("_")
+    ]
+    assert WaitError in found
     homes = (errors.__name__, exceptions.__name__)
-    found = exceptions_of_the_package()
-    assert f"{errors.__name__}.WaitError" in found
-    strays = {name for name, kind in found.items() if kind.__module__ not in homes}
-    assert strays == INSIDE
-    for kind in found.values():
-        assert kind.__module__ != errors.__name__ or issubclass(kind, DaoCloudError)
+    assert {
+        f"{made.__module__}.{made.__name__}" for made in found if made.__module__ not in homes
+    } == INSIDE
+    for made in found:
+        assert made.__module__ != errors.__name__ or issubclass(made, DaoCloudError)
 
 
 def test_the_tables_are_whole() -> None:
