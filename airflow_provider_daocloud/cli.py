@@ -10,19 +10,25 @@ Exit codes, for scripts:
 - 4: the time is up, and it still goes on.
 - 130: Ctrl-C. What was accepted goes on at DaoCloud.
 
-The result goes to the standard output, everything else to the standard error. The access token
-comes from the Airflow Connection, and never from the command line.
+The result goes to the standard output, everything else to the standard error. The exit code is that
+of the action also when nobody reads them (``| true``, ``| head``), or when they cannot be written:
+a script that took this for a failure would act twice. A character that the terminal cannot show is
+escaped.
+
+The access token comes from the Airflow Connection, and never from the command line.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
@@ -288,7 +294,14 @@ def exit_code(error: Exception) -> int | None:
 
 def _command(run: Run) -> Callable[[argparse.Namespace], None]:
     def command(args: argparse.Namespace) -> None:
-        sys.exit(_run(run, args))
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        code = _run(run, args)
+        for stream in (sys.stdout, sys.stderr):  # or Python would do it, and exit with 120
+            with _writing_to(stream):
+                pass
+        sys.exit(code)
 
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     return command
@@ -336,14 +349,38 @@ def _find(args: argparse.Namespace, hook: DaoCloudHook) -> None:
 
 def _print(rows: Rows, output: str, *, single: bool) -> None:
     from airflow.cli.simple_table import AirflowConsole
+    from rich.markup import escape
 
     if single and output in ("table", "plain"):
         rows = [{"field": key, "value": value} for row in rows for key, value in row.items()]
-    AirflowConsole().print_as(data=rows, output=output)
+    if output == "table":  # a name in brackets is no markup
+        rows = [
+            {key: escape(value) if isinstance(value, str) else value for key, value in row.items()}
+            for row in rows
+        ]
+    with _writing_to(sys.stdout):
+        AirflowConsole().print_as(data=rows, output=output)
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command talks to its user
+    with _writing_to(sys.stderr):
+        print(text, file=sys.stderr)  # noqa: T201 - a command talks to its user
+
+
+@contextmanager
+def _writing_to(stream: TextIO | None) -> Iterator[None]:
+    """Write, and go on if it cannot be written: the exit code tells of the action alone."""
+    try:
+        yield
+        if stream is not None:
+            stream.flush()
+    except (OSError, SystemExit) as e:  # rich makes a SystemExit of a broken pipe
+        # What could not be written stays in the buffer, and Python would try once more at its end.
+        if stream is not None:
+            with suppress(OSError), Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+        if stream is sys.stdout and not isinstance(e, (BrokenPipeError, SystemExit)):
+            _tell(f"The result could not be written: {e}")
 
 
 @contextmanager
@@ -371,7 +408,7 @@ def _progress() -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
     def nothing(*_: object) -> None:
         pass
 
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield nothing, log
         return
 

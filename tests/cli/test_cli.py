@@ -567,6 +567,71 @@ def test_a_connection_in_the_database_is_found_and_stdout_is_the_result_alone(
     assert daocloud_sandbox.token not in err
 
 
+# Where the output goes in a shell: a pipe whose reader is gone, no stream at all, a full disk.
+NOBODY_READS = {
+    "stdout": "{ %s; echo $? >&3; } 3>&2 | true",
+    "stderr": "{ %s 2>&1 >/dev/null; echo $? >&3; } 3>&2 | true",
+    "both": "{ %s 2>&1; echo $? >&3; } 3>&2 | true",
+    "closed": "%s >&- 2>&-; echo $? >&2",
+    "full": "%s >/dev/full; echo $? >&2",
+}
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome", "code"),
+    [
+        ("stdout", "SUCCESS", 0),
+        ("stderr", "SUCCESS", 0),
+        ("both", "FAILED", 1),
+        ("closed", "SUCCESS", 0),
+        ("full", "FAILED", 1),
+    ],
+)
+def test_the_exit_code_tells_of_the_action_whoever_reads(
+    daocloud_sandbox: Sandbox, web: str, how: str, outcome: str, code: int
+) -> None:
+    """A script that took a closed pipe for a failure would act twice."""
+    daocloud_sandbox.set_options(speed=20)
+    daocloud_sandbox.world.plan(ActionPlan(state=outcome))
+    output = {"SUCCESS": "json", "FAILED": "table"}[outcome]
+    command = f"{sys.executable} -m airflow_provider_daocloud redeploy {web} v9 --wait -o {output}"
+
+    ended = subprocess.run(
+        ["bash", "-c", NOBODY_READS[how] % command],
+        cwd=ROOT,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert ended.stderr.splitlines()[-1] == str(code), ended.stderr
+    assert ("The result could not be written: " in ended.stderr) == (how == "full")
+    assert "Traceback" not in ended.stderr
+    assert daocloud_sandbox.effects == {"redeploy_app": 1}
+
+
+@pytest.mark.parametrize("output", ["table", "plain", "yaml", "json"])
+def test_a_terminal_without_the_characters_gets_their_escapes(
+    daocloud_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """Results and errors alike; and a name in brackets is no markup."""
+    for name in ("商店", "[/red]"):
+        daocloud_sandbox.world.add_app(name)
+    streams = [io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    for argv, code in ((["apps"], 0), (["app", "-n", "商店"], 0), (["app", "-n", "店"], 1)):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([*argv, "-o", output])
+        assert caught.value.code == code
+    out, err = (stream.buffer.getvalue().decode("ascii") for stream in streams)
+    assert "\\u5546\\u5e97" in out.casefold()
+    assert "[/red]" in out
+    assert "no app is called '\\u5e97'" in err
+
+
 INSTALLED = any(
     point.value.startswith("airflow_provider_daocloud.")
     for point in entry_points(group="apache_airflow_provider")
