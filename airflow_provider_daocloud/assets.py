@@ -65,7 +65,7 @@ def create_asset(
     :param asset: what else an ``Asset`` takes.
     :raises InputError: an argument is unusable.
     """
-    from airflow.providers.common.compat.sdk import Asset
+    from airflow_provider_daocloud.compat import Asset
 
     if (app_id is None) == (build_flow_id is None):
         raise InputError("app_id", "give it, or a build_flow_id: one of the two.")

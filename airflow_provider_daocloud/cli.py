@@ -276,7 +276,7 @@ def exit_code(error: Exception) -> int | None:
 
     :param error: what a command ended with.
     """
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+    from airflow_provider_daocloud.compat import AirflowNotFoundException
 
     if isinstance(error, _EndedError):
         return error.code

@@ -16,8 +16,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import XComArg, conf
-
+from airflow_provider_daocloud.compat import XComArg, conf
 from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:

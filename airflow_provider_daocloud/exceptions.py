@@ -13,13 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowFailException,
-    AirflowNotFoundException,
-    AirflowTaskTimeout,
-)
-
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
     AppStateError,
@@ -28,6 +21,12 @@ from airflow_provider_daocloud.api.errors import (
     DaoCloudError,
     WaitError,
     WaitTimeoutError,
+)
+from airflow_provider_daocloud.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowTaskTimeout,
 )
 from airflow_provider_daocloud.lazy import lazy
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink
-
 from airflow_provider_daocloud.api.endpoint import Endpoint
+from airflow_provider_daocloud.compat import BaseOperatorLink
 
 
 class DashboardLink(BaseOperatorLink):
@@ -42,7 +41,7 @@ class DashboardLink(BaseOperatorLink):
         :param operator: the operator.
         :param ti_key: which task instance.
         """
-        from airflow.providers.common.compat.sdk import XCom
+        from airflow_provider_daocloud.compat import XCom
 
         return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
 

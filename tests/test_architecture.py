@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the ground up. What stands on a floor imports from its own floor and from those below.
 FLOORS = [
-    {"provider_info", "lazy"},
+    {"provider_info", "lazy", "compat"},
     {"api", "arguments"},
     {"waits", "names", "journal"},
     {"targets"},
@@ -126,6 +126,12 @@ def test_sandbox_does_not_know_production(module: str) -> None:
 def test_what_knows_no_airflow(module: str) -> None:
     """The API, the waits, acting once and the sandbox can be used and tested without Airflow."""
     assert [name for name in imports(module) if name.split(".")[0] == "airflow"] == []
+
+
+@pytest.mark.parametrize("module", PRODUCTION)
+def test_no_other_provider_is_needed(module: str) -> None:
+    """Official constraints pin them, on older lines to versions that lack what later ones have."""
+    assert [name for name in imports(module) if name.startswith("airflow.providers")] == []
 
 
 def newly_loaded(before: str, then: str) -> list[str]:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseHook
-
 from airflow_provider_daocloud import provider_info
 from airflow_provider_daocloud.api.errors import (
     AuthenticationError,
@@ -20,6 +18,7 @@ from airflow_provider_daocloud.api.errors import (
     RefusedError,
 )
 from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, check_seconds
+from airflow_provider_daocloud.compat import AirflowException, BaseHook
 from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:

@@ -8,19 +8,17 @@ from collections.abc import Generator, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseNotifier
-
 from airflow_provider_daocloud.api.errors import InputError, OutcomeUnknownError, ProtocolError
 from airflow_provider_daocloud.arguments import APP_ACTIONS, id_or_name, one_of
+from airflow_provider_daocloud.compat import BaseNotifier
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_daocloud import names
     from airflow_provider_daocloud.api import protocol
     from airflow_provider_daocloud.api.client import DaoCloudClient
+    from airflow_provider_daocloud.compat import Context
 else:
     names = lazy("airflow_provider_daocloud.names")
     protocol = lazy("airflow_provider_daocloud.api.protocol")
@@ -110,9 +108,8 @@ class DaoCloudNotifier(BaseNotifier):
 
         :param context: the context of the callback.
         """
-        from airflow.providers.common.compat.connection import get_async_connection
-
         from airflow_provider_daocloud.api.client import DaoCloudClient
+        from airflow_provider_daocloud.compat import get_async_connection
         from airflow_provider_daocloud.hooks.connection import endpoint_of
 
         connection = await get_async_connection(self.daocloud_conn_id)

@@ -11,8 +11,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
-
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
     AppStateError,
@@ -30,6 +28,7 @@ from airflow_provider_daocloud.arguments import (
     check_seconds,
     one_of,
 )
+from airflow_provider_daocloud.compat import AirflowTaskTimeout, BaseOperator
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
@@ -43,12 +42,11 @@ from airflow_provider_daocloud.links import push_links
 from airflow_provider_daocloud.triggers.daocloud import trigger_of
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_daocloud import acting, names, waits
     from airflow_provider_daocloud import journal as journals
     from airflow_provider_daocloud.acting import Act
     from airflow_provider_daocloud.api import policy, protocol
+    from airflow_provider_daocloud.compat import Context
     from airflow_provider_daocloud.journal import Before, Course, Entry, Journal, Wish
     from airflow_provider_daocloud.targets import Target
 else:

@@ -11,14 +11,6 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import (
-    AirflowNotFoundException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-)
-
 from airflow_provider_daocloud.api.errors import (
     CallError,
     DaoCloudError,
@@ -28,6 +20,13 @@ from airflow_provider_daocloud.api.errors import (
     WaitTimeoutError,
 )
 from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, FIRST_INTERVAL, check_seconds
+from airflow_provider_daocloud.compat import (
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
@@ -44,9 +43,8 @@ from airflow_provider_daocloud.links import push_links
 from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_daocloud import names, waits
+    from airflow_provider_daocloud.compat import Context
 else:
     names = lazy("airflow_provider_daocloud.names")
     waits = lazy("airflow_provider_daocloud.waits")

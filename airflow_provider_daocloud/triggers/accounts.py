@@ -80,7 +80,7 @@ def accounts() -> Accounts:
 
 
 async def _resolve(conn_id: str) -> Endpoint:
-    from airflow.providers.common.compat.connection import get_async_connection
+    from airflow_provider_daocloud.compat import get_async_connection
 
     return endpoint_of(await get_async_connection(conn_id))
 

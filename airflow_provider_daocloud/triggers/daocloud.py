@@ -169,7 +169,7 @@ class DaoCloudTrigger(BaseTrigger):
         # Airflow gives a trigger its task in this case alone (3.3+).
         if getattr(self, "task", None) is None:
             return
-        from airflow.providers.common.compat.sdk import XCom
+        from airflow_provider_daocloud.compat import XCom
 
         ti: Any = self.task_instance
         try:

@@ -36,13 +36,12 @@ try:
 except ImportError:  # before 3.3
     SharedStreamProducer = object  # type: ignore[assignment, misc, unused-ignore]
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import DaoCloudError
 from airflow_provider_daocloud.api.models import BUILD_ACTIVE, BUILD_FAILED, BuildFlow, BuildStatus
 from airflow_provider_daocloud.arguments import check_seconds
+from airflow_provider_daocloud.compat import AirflowNotFoundException
 from airflow_provider_daocloud.triggers.accounts import FRESH, accounts
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ def gauge(name: str, value: float) -> None:
     :param name: ``waiters`` (waits that a poller serves), ``budget_left`` (calls in this hour).
     :param value: the value.
     """
-    from airflow.providers.common.compat.sdk import Stats
+    from airflow_provider_daocloud.compat import Stats
 
     Stats.gauge(f"daocloud.{name}", value)
 
@@ -19,6 +19,6 @@ def count(name: str) -> None:
 
     :param name: ``polls`` (calls made to look), ``outages`` (DaoCloud became unreadable).
     """
-    from airflow.providers.common.compat.sdk import Stats
+    from airflow_provider_daocloud.compat import Stats
 
     Stats.incr(f"daocloud.{name}")

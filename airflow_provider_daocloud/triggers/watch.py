@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import DaoCloudError, UnreachableError
+from airflow_provider_daocloud.compat import AirflowNotFoundException
 from airflow_provider_daocloud.triggers.accounts import FRESH, Accounts
 from airflow_provider_daocloud.triggers.poller import Poller, Waiter
 

@@ -412,9 +412,9 @@ def test_after_a_401_with_the_same_token_it_fails_at_once(
 
 def count_look_ups(monkeypatch: pytest.MonkeyPatch, *failing: Exception) -> list[str]:
     """Return a list of the connections that are looked up; the first look-ups fail so."""
-    from airflow.providers.common.compat import connection
+    from airflow_provider_daocloud import compat
 
-    look_up = connection.get_async_connection
+    look_up = compat.get_async_connection
     resolved: list[str] = []
     failures = list(failing)
 
@@ -424,7 +424,7 @@ def count_look_ups(monkeypatch: pytest.MonkeyPatch, *failing: Exception) -> list
             raise failures.pop(0)
         return await look_up(conn_id)
 
-    monkeypatch.setattr(connection, "get_async_connection", counted)
+    monkeypatch.setattr(compat, "get_async_connection", counted)
     return resolved
 
 
