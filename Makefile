@@ -95,8 +95,8 @@ wheel: .venv/airflow-3.3/.ready ## Build dist/*.whl and the source archive
 	$(UV) build --quiet --python $(PY) --build-constraints constraints/airflow-3.3.txt --out-dir dist
 
 .PHONY: test-wheel
-test-wheel: wheel ## Install the wheel in a clean environment and use it there
-	$(PY) tests/packaging/check_wheel.py --uv $(UV) dist/*.whl
+test-wheel: wheel ## Use the wheel in a clean environment, and test it with the source archive's tests
+	$(PY) tests/packaging/check_wheel.py --uv $(UV) dist/*.whl dist/*.tar.gz
 
 .PHONY: constraints
 constraints: $(UV) ## Bring the pins up to date with what is released

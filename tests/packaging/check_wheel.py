@@ -1,5 +1,7 @@
 """The built wheel, installed in a clean environment: it has all it needs, and nothing else.
 
+The source archive's tests are then run against that wheel: all must be found, and some must pass.
+
 Run by ``make test-wheel``. Everything happens in a folder of its own, far from the checkout, so
 that only what is in the wheel can answer.
 """
@@ -10,8 +12,10 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.request
@@ -133,6 +137,31 @@ def check_sandbox(python: Path, folder: Path, env: dict[str, str]) -> None:
     assert sandbox.returncode == 0, log.read_text()
 
 
+# Of the archive's tests: what is quick, and what reads other files of the archive.
+QUICK = (
+    "tests/test_readme.py",
+    "tests/test_exceptions.py",
+    "tests/test_compat.py",
+    "tests/api/test_models.py",
+    "tests/hooks/test_provider_info.py",
+    "tests/acting/test_journal.py",
+)
+
+
+def check_sdist(sdist: Path, uv: Path, python: Path, folder: Path, env: dict[str, str]) -> None:
+    """The archive has all that its tests need, and they test what is installed."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    root = folder / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(root / PACKAGE)  # or it would hide the wheel
+    group = f"{root / 'pyproject.toml'}:test"
+    command = [uv, "pip", "install", "--quiet", "--python", python]
+    run([*command, "--constraints", CONSTRAINTS, "--group", group], folder, env)
+    pytest: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    run([*pytest, "--collect-only"], root, env)
+    run([*pytest, *QUICK], root, env)
+
+
 TYPED = f"""
 from {PACKAGE}.api.models import App
 from {PACKAGE}.hooks.daocloud import DaoCloudHook
@@ -145,8 +174,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--uv", type=Path, required=True)
     parser.add_argument("wheel", type=Path)
+    parser.add_argument("sdist", type=Path)
     arguments = parser.parse_args()
-    uv, wheel = arguments.uv.resolve(), arguments.wheel.resolve()
+    uv, wheel, sdist = (path.resolve() for path in (arguments.uv, arguments.wheel, arguments.sdist))
 
     check_content(wheel)
     print("The wheel contains the package alone.", flush=True)
@@ -176,6 +206,8 @@ def main() -> None:
         install(f"{wheel}[sandbox]")
         check_sandbox(python, folder, env)
         print("The sandbox runs, and the hook talks to it.", flush=True)
+        check_sdist(sdist, uv, python, folder, env)
+        print("The source archive's tests are found, and test it.", flush=True)
         install("mypy")
         (folder / "typed.py").write_text(TYPED)
         seen = run([python, "-m", "mypy", "--follow-imports=silent", "typed.py"], folder, env)
