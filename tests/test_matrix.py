@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import metadata, version
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from scripts import matrix
 
@@ -32,6 +34,15 @@ def test_the_readme_has_every_combination_and_no_other() -> None:
     assert ("2.11", "3.11") in matrix.combinations()
     assert ("2.11", "3.13") not in matrix.combinations()
     assert ("3.3", "3.13") in matrix.combinations()
+
+
+def test_the_package_can_be_installed_on_what_is_tested_alone() -> None:
+    """``requires-python`` ends where the classifiers and the README's words do."""
+    project = tomllib.loads((matrix.ROOT / "pyproject.toml").read_text())["project"]
+    allowed = SpecifierSet(project["requires-python"])
+    assert [f"3.{n}" for n in range(30) if f"3.{n}.5" in allowed] == matrix.pythons()
+    words = f"Python {matrix.pythons()[0]} to {matrix.pythons()[-1]}"
+    assert words in matrix.README.read_text()
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def check_sdist(sdist: Path, uv: Path, python: Path, folder: Path, env: dict[str
     root = folder / sdist.name.removesuffix(".tar.gz")
     shutil.rmtree(root / PACKAGE)  # or it would hide the wheel
     group = f"{root / 'pyproject.toml'}:test"
-    command = [uv, "pip", "install", "--quiet", "--python", python]
+    command: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python]
     run([*command, "--constraints", CONSTRAINTS, "--group", group], folder, env)
     pytest: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     run([*pytest, "--collect-only"], root, env)
