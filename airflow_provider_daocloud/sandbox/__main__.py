@@ -162,9 +162,31 @@ def _print_welcome(sandbox: Sandbox) -> None:
     _print(f"\nLook inside and break things: {inside}")
 
 
+def _sandbox(arguments: argparse.Namespace) -> Sandbox:
+    from airflow_provider_daocloud.sandbox import Sandbox
+
+    sandbox = Sandbox(
+        arguments.port,
+        host=arguments.host,
+        token=_token(arguments.token_file),
+        seed=arguments.seed,
+        options=_options(arguments),
+        fill=None if arguments.empty else seeded.fill,
+        prefix=arguments.prefix,
+        certfile=arguments.tls_cert,
+        keyfile=arguments.tls_key,
+        keep_alive=arguments.keep_alive,
+        on_served=None if arguments.quiet else _print_call,
+        on_error=_print_error,
+    )
+    if arguments.build_after is not None:
+        sandbox.world.start_build_later("web", arguments.build_after)
+    return sandbox
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit status."""
-    from airflow_provider_daocloud.sandbox import Sandbox, SandboxError
+    from airflow_provider_daocloud.sandbox import SandboxError
 
     arguments = _arguments(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -173,23 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: ended.set())
     try:
-        sandbox = Sandbox(
-            arguments.port,
-            host=arguments.host,
-            token=_token(arguments.token_file),
-            seed=arguments.seed,
-            options=_options(arguments),
-            prefix=arguments.prefix,
-            certfile=arguments.tls_cert,
-            keyfile=arguments.tls_key,
-            keep_alive=arguments.keep_alive,
-            on_served=None if arguments.quiet else _print_call,
-            on_error=_print_error,
-            fill=None if arguments.empty else seeded.fill,
-        )
-        if arguments.build_after is not None:
-            sandbox.world.start_build_later("web", arguments.build_after)
-        with sandbox:
+        with _sandbox(arguments) as sandbox:
             _print_welcome(sandbox)
             # With a time-out: a signal is only seen between waits on some platforms.
             while not ended.wait(1.0):

@@ -21,7 +21,13 @@ import pytest
 import requests
 
 from airflow_provider_daocloud.sandbox import Options, Sandbox
-from airflow_provider_daocloud.sandbox.__main__ import _arguments, _options
+from airflow_provider_daocloud.sandbox.__main__ import (
+    _arguments,
+    _options,
+    _print_welcome,
+    _sandbox,
+    main,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +84,7 @@ def ready(it: Running) -> str:
     return url
 
 
-def connection(it: Running) -> dict[str, str]:
+def connection(it: Running) -> dict[str, Any]:
     (line,) = [line for line in it.lines if line.startswith("export ")]
     name, _, value = shlex.split(line)[1].partition("=")
     assert name == "AIRFLOW_CONN_DAOCLOUD_DEFAULT"
@@ -109,7 +115,11 @@ WAYS_TO_LISTEN = {
 
 @pytest.mark.parametrize("way", WAYS_TO_LISTEN)
 def test_what_it_prints_works(
-    way: str, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str,
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """However it listens, the connection works in the hook, and the curl lines in a shell."""
     from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
@@ -118,14 +128,18 @@ def test_what_it_prints_works(
     both = tmp_path / "both.pem"
     both.write_text(cert.read_text() + key.read_text())
     arguments = [a.format(cert=cert, key=key, both=both) for a in WAYS_TO_LISTEN[way]]
-    with running(*arguments, token="it's-a-t*ken") as it:
-        ready(it)
-        monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", json.dumps(connection(it)))
+    monkeypatch.setenv("DAOCLOUD_SANDBOX_TOKEN", "it's-a-t*ken")
+    with _sandbox(_arguments(["--port", "0", "--quiet", *arguments])) as sandbox:
+        _print_welcome(sandbox)
+        lines = capsys.readouterr().out.splitlines()
+        (export,) = [line for line in lines if line.startswith("export ")]
+        name, _, value = shlex.split(export)[1].partition("=")
+        monkeypatch.setenv(name, value)
         apps = DaoCloudHook().list_apps()
         assert [app.name for app in apps] == ["web", "api", "worker", "preview"]
         assert DaoCloudHook().redeploy_app(apps[1].id, "v9")
-        curls = [line for line in it.lines if line.startswith("curl")]
-        inside = it.lines[-1].partition(": ")[2]
+        curls = [line for line in lines if line.startswith("curl")]
+        inside = lines[-1].partition(": ")[2]
         assert len(curls) == 2
         if shutil.which("curl") is None:
             pytest.skip("there is no curl here")
@@ -347,12 +361,18 @@ def test_busy_port() -> None:
         (["--busy-status", "200"], "busy_status"),
     ],
 )
-def test_bad_argument(arguments: list[str], says: str) -> None:
+def test_bad_argument(
+    arguments: list[str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """An argument that makes no sense ends it with one line that names it."""
-    with running(*arguments) as it:
-        it.read_until(says)
-        assert it.process.wait(30) == 1
-        assert len(it.lines) == 1
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert main(["--port", "0", *arguments]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert says in said.err
 
 
 def test_arguments_reach_the_world(certificate: tuple[Path, Path]) -> None:
