@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+import re
 import shlex
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args, get_origin, get_type_hints
+
+from airflow_provider_daocloud.sandbox import seeded
+from airflow_provider_daocloud.sandbox.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_daocloud.sandbox.server import Sandbox
     from airflow_provider_daocloud.sandbox.service import Served
@@ -30,11 +37,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8321, help="0 for a free one (%(default)s)")
-    parser.add_argument(
-        "--speed", type=float, default=1.0, help="how many times faster actions and builds go"
-    )
-    parser.add_argument("--rate-limit", type=int, default=5000, help="calls an hour (%(default)s)")
     parser.add_argument("--seed", type=int, help="make the ids the same in every run")
+    parser.add_argument("--empty", action="store_true", help="begin without apps and build flows")
     parser.add_argument("--prefix", default="/v1", help="path in front of the calls (%(default)s)")
     parser.add_argument(
         "--build-after",
@@ -44,9 +48,64 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--token-file", type=Path, help="file whose first line is the token")
     parser.add_argument("--tls-cert", type=Path, help="certificate (PEM): serve HTTPS")
-    parser.add_argument("--tls-key", type=Path, help="its key (PEM)")
+    parser.add_argument("--tls-key", type=Path, help="its key (PEM), if it is not in the same file")
+    parser.add_argument(
+        "--keep-alive",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="close a connection that idles so long (%(default)s)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no line for each call")
+    _add_options(parser)
     return parser.parse_args(argv)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each option of a world, with the help that its docstring has."""
+    group = parser.add_argument_group("how the world behaves (times in seconds)")
+    helps = dict(re.findall(r":param (\w+): (.*?)(?=\n\s+:param|\Z)", Options.__doc__ or "", re.S))
+    for name, kind in get_type_hints(Options).items():
+        default = getattr(Options(), name)
+        text = " ".join(helps.get(name, "").replace("``", "").replace("None", "none").split())
+        arguments: dict[str, Any] = {"dest": f"option_{name}", "default": argparse.SUPPRESS}
+        if kind is bool:
+            arguments["action"] = argparse.BooleanOptionalAction
+        elif get_origin(kind) is Literal:
+            arguments |= {"choices": get_args(kind), "type": type(default)}
+        elif get_origin(kind) is dict:
+            arguments |= {"action": "append", "type": _pair, "metavar": "WORD=OTHER"}
+        else:
+            arguments |= {"type": _number(kind), "metavar": "N"}
+        shown = f"{text} ({str(default).lower()})" if default != {} else text
+        group.add_argument(f"--{name.replace('_', '-')}", help=shown, **arguments)
+
+
+def _number(kind: Any) -> Callable[[str], float | None]:
+    kinds = get_args(kind) or (kind,)
+
+    def number(text: str) -> float | None:
+        if text == "none" and type(None) in kinds:
+            return None
+        return int(text) if int in kinds else float(text)
+
+    return number
+
+
+def _pair(text: str) -> tuple[str, str]:
+    word, _, other = text.partition("=")
+    return word, other
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    given = {
+        name.removeprefix("option_"): value
+        for name, value in vars(arguments).items()
+        if name.startswith("option_")
+    }
+    if "state_words" in given:
+        given["state_words"] = dict(given["state_words"])
+    return Options(**given)
 
 
 def _token(file: Path | None) -> str | None:
@@ -55,62 +114,94 @@ def _token(file: Path | None) -> str | None:
     return os.environ.get(TOKEN_VARIABLE) or None
 
 
+def _print(text: str, stream: TextIO | None = None) -> None:
+    """Print, whatever the console is like: the service must not end with its audience."""
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):
+        # Nobody reads any more (`| head`, a full disk), nor will the interpreter's last flush fail.
+        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def _visible(text: str) -> str:
+    """Return text with all control characters escaped: what a client sends forges no line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _print_call(served: Served) -> None:
     status = served.status or "broken"
     fault = f" [{served.fault}]" if served.fault else ""
-    print(f"{served.method:4} {served.path} {status}{fault}  {served.note}", flush=True)
+    _print(_visible(f"{served.method:4} {served.path} {status}{fault}  {served.note}"))
 
 
-def _print_welcome(sandbox: Sandbox, prefix: str) -> None:
-    print(f"A toy DaoCloud listens on {sandbox.url}. Its access token is for it alone.\n")
-    print(f"export AIRFLOW_CONN_DAOCLOUD_DEFAULT={shlex.quote(sandbox.connection_json())}\n")
-    insecure = " --insecure" if sandbox.url.startswith("https") else ""
-    web = sandbox.world.app("web")
-    print(f"curl{insecure} -H 'Authorization: token {sandbox.token}' {sandbox.url}{prefix}/apps")
-    print(
-        f"curl{insecure} -X POST -H 'Authorization: token {sandbox.token}' "
-        "-H 'Content-Type: application/json' -d '{\"release_name\": \"v1.1.0\"}' "
-        f"{sandbox.url}{prefix}/apps/{web.id}/actions/redeploy\n"
+def _print_error(error: Exception) -> None:
+    _print("".join(traceback.format_exception(error)), sys.stderr)
+
+
+def _print_welcome(sandbox: Sandbox) -> None:
+    calls = sandbox.url + sandbox.service.prefix
+    curl = ["curl", "--insecure"] if sandbox.url.startswith("https") else ["curl"]
+    asking = [*curl, "-H", f"Authorization: token {sandbox.token}"]
+    world = sandbox.world
+    _print(f"A toy DaoCloud listens on {sandbox.url}. Its access token is for it alone.\n")
+    _print(f"export AIRFLOW_CONN_DAOCLOUD_DEFAULT={shlex.quote(sandbox.connection_json())}\n")
+    _print(shlex.join([*asking, f"{calls}/apps"]))
+    for web in [app for app in world.apps.values() if app.name == "web"]:
+        acting = [*asking, "-X", "POST", "-H", "Content-Type: application/json"]
+        acting += ["-d", '{"release_name": "v1.1.0"}', f"{calls}/apps/{web.id}/actions/redeploy"]
+        _print(f"{shlex.join(acting)}\n")
+    for app in world.apps.values():
+        _print(f"app        {app.id}  {app.name:8} {app.rest_state:9} {app.release_name}")
+    for flow in world.build_flows.values():
+        _print(f"build flow {flow.id}  {flow.name:8} {flow.status}")
+    for stack in world.stacks.values():
+        _print(f"stack      {stack.id}  {stack.name}")
+    inside = shlex.join([*curl, f"{sandbox.url}/_sandbox"])
+    _print(f"\nLook inside and break things: {inside}")
+
+
+def _sandbox(arguments: argparse.Namespace) -> Sandbox:
+    from airflow_provider_daocloud.sandbox import Sandbox
+
+    sandbox = Sandbox(
+        arguments.port,
+        host=arguments.host,
+        token=_token(arguments.token_file),
+        seed=arguments.seed,
+        options=_options(arguments),
+        fill=None if arguments.empty else seeded.fill,
+        prefix=arguments.prefix,
+        certfile=arguments.tls_cert,
+        keyfile=arguments.tls_key,
+        keep_alive=arguments.keep_alive,
+        on_served=None if arguments.quiet else _print_call,
+        on_error=_print_error,
     )
-    for app in sandbox.world.apps.values():
-        print(f"app        {app.id}  {app.name:8} {app.rest_state:9} {app.release_name}")
-    for flow in sandbox.world.build_flows.values():
-        print(f"build flow {flow.id}  {flow.name:8} {flow.status}")
-    for stack in sandbox.world.stacks.values():
-        print(f"stack      {stack.id}  {stack.name}")
-    print(f"\nLook inside and break things: curl{insecure} {sandbox.url}/_sandbox", flush=True)
+    if arguments.build_after is not None:
+        sandbox.world.start_build_later("web", arguments.build_after)
+    return sandbox
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit status."""
-    from airflow_provider_daocloud.sandbox import Sandbox, SandboxError
+    from airflow_provider_daocloud.sandbox import SandboxError
 
     arguments = _arguments(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names need not fit the terminal
     ended = threading.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: ended.set())
     try:
-        sandbox = Sandbox(
-            arguments.port,
-            host=arguments.host,
-            speed=arguments.speed,
-            rate_limit=arguments.rate_limit,
-            token=_token(arguments.token_file),
-            seed=arguments.seed,
-            prefix=arguments.prefix,
-            certfile=arguments.tls_cert,
-            keyfile=arguments.tls_key,
-            on_served=None if arguments.quiet else _print_call,
-        )
-        if arguments.build_after is not None:
-            sandbox.world.start_build_later("web", arguments.build_after)
-        with sandbox:
-            _print_welcome(sandbox, arguments.prefix)
+        with _sandbox(arguments) as sandbox:
+            _print_welcome(sandbox)
             # With a time-out: a signal is only seen between waits on some platforms.
             while not ended.wait(1.0):
                 sandbox.check()
-    except (SandboxError, ValueError, OSError) as error:
-        print(f"sandbox: {error}", file=sys.stderr)
+    except (SandboxError, LookupError, ValueError, OSError) as error:
+        _print(f"sandbox: {error}", sys.stderr)
         return 1
     return 0
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
+from airflow_provider_daocloud.sandbox.options import encodable
 from airflow_provider_daocloud.sandbox.world import AppBusyError, NoSuchThingError, World
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
         Stack,
     )
 
+# Far more than any call needs, in bytes.
+LONGEST_BODY = 1 << 20
+
 
 @dataclass(frozen=True)
 class Request:
@@ -35,8 +39,8 @@ class Request:
 
     :param method: ``GET`` or ``POST``.
     :param path: the path, still percent-encoded, without the query.
-    :param headers: by name in lower case.
-    :param body: the raw body.
+    :param headers: by name in lower case. The values of one that came twice, with ``, `` between.
+    :param body: the raw body. One longer than ``LONGEST_BODY`` may be cut anywhere after that.
     """
 
     method: str
@@ -66,12 +70,14 @@ class Response:
 class Route:
     """Which call a request is, if any.
 
-    :param call: the call's name, or ``unknown``.
+    :param call: the call's name, ``unknown`` or ``wrong_method``.
     :param params: the ids in its path.
+    :param methods: for a ``wrong_method``, those that the path takes.
     """
 
     call: str
     params: Mapping[str, str]
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,10 @@ class _Call:
 class _RefusalError(Exception):
     """The call gets an error for an answer."""
 
-    def __init__(self, status: int, error_id: str, message: str) -> None:
+    def __init__(self, status: int, error_id: str, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status, self.error_id, self.message = status, error_id, message
+        self.headers = headers
 
 
 _Made = tuple[bytes, str, str | None]  # the body, a note, the id of an action or build started
@@ -124,7 +131,7 @@ def _build_flow_json(world: World, flow: BuildFlow, *, listed: bool = False) -> 
         "package_id": flow.package_id,
         "created_at": _date(flow.created_at),
     }
-    if world.options.build_flow_fields == "later":
+    if world.options.build_flow_fields == "later" or world.options.revision == 2018:
         del made["src_language"]
         if listed:
             del made["src_origin_url"]
@@ -143,17 +150,18 @@ def _get_build_flow(call: _Call) -> _Made:
 
 
 def _build_json(world: World, build: Build) -> dict[str, Any]:
-    return {
+    made = {
         "id": build.id,
         "status": world.options.spell(build.status),
         "created_at": _date(build.created_at),
         "author": build.author,
         "sha": build.sha,
         "tag": build.tag,
-        "ref": build.ref,
-        "ref_is_tag": "false",  # strings, as the page has them
-        "ref_is_branch": "true",
     }
+    if world.options.revision == 2018:
+        return {**made, "branch": build.ref}
+    # Strings, as the page has them.
+    return {**made, "ref": build.ref, "ref_is_tag": "false", "ref_is_branch": "true"}
 
 
 def _start_build(call: _Call) -> _Made:
@@ -178,14 +186,17 @@ def _app(call: _Call) -> App:
     return app
 
 
-def _app_json(view: AppView) -> dict[str, Any]:
+def _app_json(view: AppView, revision: int) -> dict[str, Any]:
+    runtime = {"name": view.runtime_name, "display_name": view.runtime_display_name}
+    if revision == 2018:
+        runtime = {"id": view.runtime_id, **runtime}
     return {
         "package": {"id": view.package_id, "image": view.image},
         "state": view.state,
         "created_at": _date(view.created_at),
         "last_operated_at": _date(view.last_operated_at),
         "release_name": view.release_name,
-        "app_runtime": {"name": view.runtime_name, "display_name": view.runtime_display_name},
+        "app_runtime": runtime,
         "id": view.id,
         "name": view.name,
         "enable_auto_redeploy": view.enable_auto_redeploy,
@@ -193,25 +204,37 @@ def _app_json(view: AppView) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8192)
-def _list_entry(view: AppView) -> bytes:
+def _list_entry(view: AppView, revision: int) -> bytes:
     # A list of a thousand apps is polled again and again, and few of them have changed.
-    return _encode(_app_json(view))
+    return _encode(_app_json(view, revision))
 
 
 def _list_apps(call: _Call) -> _Made:
-    entries = [_list_entry(call.world.listed_view(app)) for app in call.world.apps.values()]
+    world = call.world
+    entries = [
+        _list_entry(world.listed_view(app), world.options.revision) for app in world.apps.values()
+    ]
     return b'{"app": [' + b", ".join(entries) + b"]}", f"{len(entries)} apps", None
 
 
 def _get_app(call: _Call) -> _Made:
-    view = call.world.view(_app(call))
-    config = {
+    view, revision = call.world.view(_app(call)), call.world.options.revision
+    config: dict[str, Any] = {
         "instances": view.instances,
         "expose_port": view.expose_port,
         "command": view.command,
     }
+    if revision == 2018:
+        config["expose_ports"] = [
+            {
+                "publish_type": "http",
+                "protocol": "tcp",
+                "external": "external",
+                "container_port": view.expose_port,
+            }
+        ]
     note = f"{view.name} {view.state} {view.release_name}"
-    return _encode({**_app_json(view), "config": config}), note, None
+    return _encode({**_app_json(view, revision), "config": config}), note, None
 
 
 # Stacks
@@ -273,24 +296,24 @@ def _operate_stack(action: str) -> _Handler:
 
 def _in_body(call: _Call, name: str) -> str:
     """Return the one thing that the body of a POST names."""
+    options, raw = call.world.options, call.request.body
     content_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    labelled = content_type == "application/json"
+    if options.accept_form and content_type == "application/x-www-form-urlencoded":
+        return _text_of(parse_qs(raw.decode(errors="replace")).get(name, [None])[0], name)
+    if options.strict_content_type and not labelled:
+        raise _RefusalError(406, "not_acceptable", "Content-Type must be application/json")
     try:
-        text = call.request.body.decode()
-    except UnicodeDecodeError:
-        raise _RefusalError(400, "bad_request", "the body is not UTF-8") from None
-    if content_type == "application/x-www-form-urlencoded" and call.world.options.accept_form:
-        value: object = parse_qs(text).get(name, [None])[0]
-    elif content_type != "application/json":
-        # No public client was seen to get away with anything else, so a client that forgets
-        # the header should hear of it here rather than from the service.
-        raise _RefusalError(400, "bad_request", "Content-Type must be application/json")
-    else:
-        try:
-            body = json.loads(text)
-        except ValueError:
-            raise _RefusalError(400, "bad_request", "the body is not JSON") from None
-        value = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(value, str) or not value.strip():
+        body = json.loads(raw) if raw.strip() else {}
+    except (ValueError, RecursionError):
+        # What claims to be JSON is malformed; anything else is "not JSON", as the page calls it.
+        status, error_id = (400, "bad_request") if labelled else (406, "not_acceptable")
+        raise _RefusalError(status, error_id, "the body is not JSON") from None
+    return _text_of(body.get(name) if isinstance(body, dict) else None, name)
+
+
+def _text_of(value: object, name: str) -> str:
+    if not isinstance(value, str) or not value.strip() or not encodable(value):
         raise _RefusalError(400, "bad_request", f"{name} is missing or not a string")
     return value
 
@@ -299,7 +322,7 @@ def _get_action(call: _Call) -> _Made:
     action = call.world.read_action(_app(call), call.params["action_id"])
     body = {
         "action_name": f"{action.action}_app",
-        "state": call.world.options.spell(action.state),
+        "state": call.world.options.spell(action.state, page_case=call.world.options.usual_case),
         "app_id": action.app_id,
         **_action_json(action),
     }
@@ -308,11 +331,10 @@ def _get_action(call: _Call) -> _Made:
 
 def _get_stack_action(call: _Call) -> _Made:
     action = call.world.read_action(_stack(call), call.params["action_id"])
-    state = call.world.options.spell(action.state)
     body = {
         "action_name": f"{action.action}_stack",
         # The page's sample of this call, unlike the other, is in lower case.
-        "state": state.lower() if call.world.options.state_case == "page" else state,
+        "state": call.world.options.spell(action.state, page_case="lower"),
         "stack_id": action.stack_id,
         **_action_json(action),
     }
@@ -370,7 +392,8 @@ def route(prefix: str, method: str, path: str) -> Route:
     if not path.startswith(prefix + "/"):
         return _UNKNOWN
     parts = [unquote(part) for part in path[len(prefix) + 1 :].split("/")]
-    wrong_method = False
+    asked = "GET" if method == "HEAD" else method
+    takes: list[str] = []
     for name, wants, pattern in _PATTERNS:
         if len(parts) != len(pattern):
             continue
@@ -381,10 +404,10 @@ def route(prefix: str, method: str, path: str) -> Route:
             elif part != known:
                 break
         else:
-            if wants == method:
+            if wants == asked:
                 return Route(name, params)
-            wrong_method = True
-    return Route("wrong_method", {}) if wrong_method else _UNKNOWN
+            takes += [wants, "HEAD"] if wants == "GET" else [wants]
+    return Route("wrong_method", {}, tuple(takes)) if takes else _UNKNOWN
 
 
 def _account(world: World, request: Request) -> Account | None:
@@ -434,32 +457,42 @@ def handle(world: World, request: Request, prefix: str = "/v1") -> Response:
     with world.looking():
         account = account_of(world, request)
         status, note, action_id = 200, "", None
+        headers: dict[str, str] = {}
         try:
             body, note, action_id = _handle(world, request, prefix, account)
         except _RefusalError as refusal:
-            status, note = refusal.status, refusal.message
+            status, note, headers = refusal.status, refusal.message, refusal.headers
             body = error_body(refusal.error_id, refusal.message)
-        made = answer(world, status, body, account=account)
+        headers = answer(world, status, body, account=account).headers | headers
         return Response(
-            status, made.headers, body, acted=action_id is not None, note=note, action_id=action_id
+            status, headers, body, acted=action_id is not None, note=note, action_id=action_id
         )
 
 
 def _handle(world: World, request: Request, prefix: str, account: Account) -> _Made:
+    if "websocket" in request.headers.get("upgrade", "").lower():
+        raise _RefusalError(400, "bad_request", "this API has no websockets")
     if account is world.anonymous:
         raise _RefusalError(401, "unauthorized", "the access token is missing, wrong or expired")
     if not world.spend(account):
         raise _RefusalError(403, "rate_limit_exceeded", "the hourly limit of calls is exceeded")
     found = route(prefix, request.method, request.path)
     if found.call == "wrong_method":
-        raise _RefusalError(405, "method_not_allowed", f"{request.method} is not allowed here")
+        raise _RefusalError(
+            405,
+            "method_not_allowed",
+            f"{request.method} is not allowed here",
+            Allow=", ".join(found.methods),
+        )
     too_late = found.call in _LATER_NAMES and not world.options.later_calls
     if found.call == "unknown" or too_late:
         raise _RefusalError(404, "not_found", "there is nothing here")
     if not _takes_json(request):
         raise _RefusalError(406, "not_acceptable", "this API speaks JSON only")
-    if account.read_only and request.method != "GET":
+    if account.read_only and request.method not in ("GET", "HEAD"):
         raise _RefusalError(401, "unauthorized", "the call is beyond what the access token allows")
+    if len(request.body) > LONGEST_BODY:
+        raise _RefusalError(413, "too_large", f"the body is longer than {LONGEST_BODY} bytes")
     try:
         return _HANDLERS[found.call](_Call(world, found.params, request, account))
     except NoSuchThingError as error:

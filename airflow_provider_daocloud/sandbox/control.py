@@ -24,6 +24,7 @@ A call can be held, looked at, and let go::
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -31,6 +32,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from airflow_provider_daocloud.sandbox.contract import LONGEST_BODY
 from airflow_provider_daocloud.sandbox.objects import ActionPlan, BuildPlan
 from airflow_provider_daocloud.sandbox.world import AppBusyError, NoSuchThingError
 
@@ -98,7 +100,7 @@ class _Controls:
         """Show the calls served; ``?since=N`` leaves out the first N."""
         service = self._sandbox.service
         with service.changed:
-            return [dataclasses.asdict(served) for served in list(service.log)[int(since) :]]
+            return [dataclasses.asdict(served) for served in list(service.log)[int(str(since)) :]]
 
     def reset(self) -> _Answer:
         """Begin again: a fresh world, no faults, counts at zero."""
@@ -258,10 +260,15 @@ _ENDPOINTS = (
 )
 
 
-def _endpoint(control: Callable[..., _Answer]) -> Callable[[Request], Any]:
+def _endpoint(
+    control: Callable[..., _Answer], on_error: Callable[[Exception], None]
+) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> JSONResponse:
         try:
-            body = await request.json() if await request.body() else {}
+            raw = await request.body()
+            if len(raw) > LONGEST_BODY:
+                return _error(413, f"the body is longer than {LONGEST_BODY} bytes")
+            body = json.loads(raw) if raw else {}
             if not isinstance(body, dict):
                 raise ValueError("the body is a JSON object")
             arguments = {**dict(request.query_params), **body}
@@ -272,13 +279,24 @@ def _endpoint(control: Callable[..., _Answer]) -> Callable[[Request], Any]:
                 await run_in_threadpool(control, **arguments, **request.path_params)
             )
         except NoSuchThingError as error:
-            return JSONResponse({"error": str(error)}, 404)
+            return _error(404, str(error))
         except AppBusyError as error:
-            return JSONResponse({"error": str(error)}, 409)
+            return _error(409, str(error))
+        except RecursionError:
+            return _error(400, "the body is nested too deeply")
         except (ValueError, TypeError) as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return _error(400, str(error))
+        except Exception as error:
+            # Not left to starlette, which would answer and raise it all the same.
+            on_error(error)
+            return _error(500, f"the sandbox has a bug: {type(error).__name__}")
 
     return endpoint
+
+
+def _error(status: int, text: str) -> JSONResponse:
+    # What is wrong may be quoted, and what cannot be sent may be what is wrong.
+    return JSONResponse({"error": text.encode(errors="backslashreplace").decode()}, status)
 
 
 def control_app(sandbox: Sandbox) -> Starlette:
@@ -286,5 +304,6 @@ def control_app(sandbox: Sandbox) -> Starlette:
     made = _Controls(sandbox)
     routes = []
     for method, path, name in _ENDPOINTS:
-        routes.append(Route(CONTROL + path, _endpoint(getattr(made, name)), methods=[method]))
+        endpoint = _endpoint(getattr(made, name), sandbox.on_error)
+        routes.append(Route(CONTROL + path, endpoint, methods=[method]))
     return Starlette(routes=routes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from airflow_provider_daocloud.sandbox.options import check_fields
+from airflow_provider_daocloud.sandbox.options import check_fields, encodable
 
 ACTIONS = ("start", "stop", "restart", "redeploy")
 STACK_ACTIONS = ("start", "stop", "restart")
@@ -145,6 +145,7 @@ class AppView:
     image: str
     runtime_name: str
     runtime_display_name: str
+    runtime_id: str
     enable_auto_redeploy: bool
     created_at: float
     last_operated_at: float
@@ -249,6 +250,6 @@ def one_of(name: str, value: object, known: tuple[str, ...]) -> str:
 
 def text(name: str, value: object) -> str:
     """Return a value that is a string with something in it; a ``ValueError`` if it is not."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not encodable(value):
         raise ValueError(f"{name} is a string with something in it, not {value!r}")
     return value

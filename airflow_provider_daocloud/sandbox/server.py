@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -17,10 +19,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from airflow_provider_daocloud.sandbox import seeded
-from airflow_provider_daocloud.sandbox.contract import Request, Response
+from airflow_provider_daocloud.sandbox.contract import LONGEST_BODY, Request, Response, error_body
 from airflow_provider_daocloud.sandbox.control import CONTROL, control_app
 from airflow_provider_daocloud.sandbox.faults import Fault
-from airflow_provider_daocloud.sandbox.options import Options
+from airflow_provider_daocloud.sandbox.options import Options, fits
 from airflow_provider_daocloud.sandbox.service import Break, Held, Served, Service
 from airflow_provider_daocloud.sandbox.world import World
 
@@ -50,7 +52,7 @@ class Sandbox:
     """A DaoCloud on this machine, for as long as the ``with`` block lasts.
 
     :param port: the port; 0 for one that is free.
-    :param host: the address to listen on.
+    :param host: the address to listen on; ``0.0.0.0`` or ``::`` for all of this machine's.
     :param speed: how many times faster than real time actions and builds go.
     :param rate_limit: calls that a token has in an hour.
     :param token: the access token; made up if missing.
@@ -60,9 +62,12 @@ class Sandbox:
     :param fill: puts the first things into the world; by default a few apps and build flows.
     :param prefix: the path in front of the calls. On-premises installations have ``/open/v1``.
     :param certfile: a certificate, and ``keyfile`` its key (PEM): serve HTTPS.
-    :param keyfile: see ``certfile``.
+    :param keyfile: see ``certfile``; it can be left out if ``certfile`` has the key in it.
     :param keep_alive: seconds after which an idle connection is closed.
     :param on_served: told of each call when it is answered, in the server's thread.
+    :param on_error: told of each exception that broke the answering of a call (a bug here): the
+        call got a 500, and the server goes on. By default :meth:`check` and :meth:`stop` raise it.
+    :raises ValueError: an argument that makes no sense; the text names it.
     """
 
     def __init__(
@@ -82,7 +87,14 @@ class Sandbox:
         keyfile: str | Path | None = None,
         keep_alive: float = 60.0,
         on_served: Callable[[Served], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
     ) -> None:
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port is 0 to 65535, not {port}")
+        if keyfile and not certfile:
+            raise ValueError("a TLS key needs its certificate: alone it would be plain HTTP")
+        if not fits(keep_alive, float):
+            raise ValueError(f"keep_alive is a number of seconds, not {keep_alive!r}")
         given = {"speed": speed, "rate_limit": rate_limit}
         changes = {name: value for name, value in given.items() if value is not None}
         settings = (options or Options()).changed(**changes)
@@ -90,6 +102,7 @@ class Sandbox:
         self.port = port
         self.token = secrets.token_urlsafe(24) if token is None else token
         self.errors: list[Exception] = []
+        self.on_error = on_error or self.errors.append
         self.connections = 0
         self._tls = (certfile, keyfile) if certfile else None
         self._keep_alive = keep_alive
@@ -102,7 +115,7 @@ class Sandbox:
                 fill(world)
             return world
 
-        self.service = Service(make_world, prefix=prefix, on_served=on_served)
+        self.service = Service(make_world, prefix=_prefix(prefix), on_served=on_served)
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.url} {'running' if self._running else 'stopped'}>"
@@ -111,22 +124,31 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The base URL, without the prefix."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """The base URL, without the prefix, as this machine reaches it."""
+        host = _reached_by(self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     def connection_json(self, extra: dict[str, Any] | None = None) -> str:
         """Return a value for ``AIRFLOW_CONN_DAOCLOUD_DEFAULT``; it contains the token.
 
-        :param extra: the connection's extras, if it needs any.
+        :param extra: more extras than those which this sandbox needs to be reached.
         """
+        needed: dict[str, Any] = {}
+        if self.service.prefix != "/v1":
+            needed["prefix"] = self.service.prefix or "/"
+        if self._tls:
+            # Whoever signed it, and for whichever name: the connection works.
+            needed["skip_tls_verify"] = True
+        elif not _is_loopback(_reached_by(self.host)):
+            needed["allow_http"] = True
         connection: dict[str, Any] = {
             "conn_type": "daocloud",
             "host": self.url,
             "password": self.token,
         }
-        if extra:
-            connection["extra"] = extra
+        if extras := needed | (extra or {}):
+            connection["extra"] = extras
         return json.dumps(connection)
 
     @property
@@ -217,7 +239,8 @@ class Sandbox:
             running = _Running(self, listener)
         except (OSError, ssl.SSLError) as error:
             listener.close()
-            raise SandboxError(f"cannot serve TLS: {error}") from error
+            files = " and ".join(str(file) for file in self._tls or () if file)
+            raise SandboxError(f"cannot serve TLS with {files}: {error}") from error
         running.start()
         self._running = running
         return self
@@ -241,8 +264,9 @@ class Sandbox:
         if self._running is not None and self._running.crash is not None:
             self.errors.append(self._running.crash)
         if self.errors:
-            errors, self.errors = self.errors, []
-            raise SandboxError(f"the sandbox broke: {errors[0]!r}") from errors[0]
+            first = self.errors[0]
+            self.errors.clear()
+            raise SandboxError(f"the sandbox broke: {first!r}") from first
 
     def __enter__(self) -> Self:
         return self.start()
@@ -259,6 +283,35 @@ class Sandbox:
             # The block's own error is what its author wants to see.
             if error is None:
                 raise
+
+
+def _prefix(prefix: str) -> str:
+    """Return a prefix as paths begin with it: ``v1/`` is ``/v1``, and ``/`` is nothing."""
+    parts = [part for part in prefix.split("/") if part]
+    if not all(re.fullmatch(r"(?!\.+$)[\w.~-]+", part, re.ASCII) for part in parts):
+        raise ValueError(f"prefix is a path such as /v1 or /open/v1, not {prefix!r}")
+    made = "".join(f"/{part}" for part in parts)
+    if made.startswith(CONTROL):
+        raise ValueError(f"prefix is not {CONTROL}: the controls are there")
+    return made
+
+
+def _reached_by(host: str) -> str:
+    """Return the name by which this machine reaches a server that listens on ``host``."""
+    try:
+        address = ipaddress.ip_address(host or "0.0.0.0")  # noqa: S104 - nothing is bound here
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class _Server(uvicorn.Server):
@@ -303,9 +356,13 @@ class _Running:
                 sandbox.connections += 1
                 super().connection_made(transport)
 
+            def _should_upgrade(self) -> bool:
+                return False  # to the contract it is a call like any other
+
         config = uvicorn.Config(
             _application(sandbox, self),
             http=Protocol,
+            ws="none",
             loop="asyncio",
             lifespan="off",
             log_config=None,
@@ -361,34 +418,52 @@ def _application(sandbox: Sandbox, running: _Running) -> Any:
         if scope["type"] != "http":
             return
         try:
-            if scope["path"].startswith(CONTROL):
-                await controls(scope, receive, send)
-                return
             body = await _body(receive)
             if body is None:
                 return
-            headers = {
-                name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-            }
-            request = Request(scope["method"], scope["raw_path"].decode("ascii"), headers, body)
+            if scope["path"].startswith(CONTROL):
+                await controls(scope, _giving(body), send)
+                return
+            path = scope["raw_path"].decode("ascii")
+            request = Request(scope["method"], path, _headers(scope), body)
             await _take(service.serve(request), running.stopping, receive, send)
         except Exception as error:
-            sandbox.errors.append(error)
-            raise  # to uvicorn, which logs it and answers 500
+            # One call breaks, and the server goes on: the next one may well be fine.
+            sandbox.on_error(error)
+            if send.__self__.response_started:  # type: ignore[attr-defined]
+                raise  # to uvicorn, which closes the connection
+            body = error_body("server_error", f"the sandbox has a bug: {type(error).__name__}")
+            await _send(send, Response(500, {"Content-Type": "application/json"}, body))
 
     return application
 
 
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers by name. One that came twice is both: no part of it wins unseen."""
+    headers: dict[str, str] = {}
+    for name, value in ((n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]):
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
 async def _body(receive: Receive) -> bytes | None:
-    """Return the request's body; ``None`` if the client left before its end."""
+    """Return the request's body, cut if too long; ``None`` if the client left before its end."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        if len(body) <= LONGEST_BODY:
+            body += message.get("body", b"")
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _giving(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
 
 
 async def _take(
@@ -433,8 +508,9 @@ async def _until_released(held: Held, stopping: asyncio.Event) -> None:
 
 
 async def _send(send: Send, answer: Response, *, body: bytes | None = None) -> None:
-    headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in answer.headers.items()]
-    headers.append((b"content-length", str(len(answer.body)).encode()))
+    # In the letter case of the page: scripts that look for a header with `grep` need it so.
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+    headers.append((b"Content-Length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     halfway = body is not None
     await send(
@@ -454,7 +530,8 @@ async def _break(step: Break, receive: Receive, send: Send) -> None:
         await _send(send, step.halfway, body=step.halfway.body[: len(step.halfway.body) // 2])
     if step.reset:
         connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # the client has left already
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     # Until the server has noticed; it would miss its answer otherwise.
     while (await receive())["type"] != "http.disconnect":

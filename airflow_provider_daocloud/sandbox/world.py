@@ -36,7 +36,7 @@ from airflow_provider_daocloud.sandbox.objects import (
     one_of,
     text,
 )
-from airflow_provider_daocloud.sandbox.options import Moment, Options
+from airflow_provider_daocloud.sandbox.options import LAST_MOMENT, Moment, Options, fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,9 +104,11 @@ class World:
 
     def advance(self, seconds: float) -> None:
         """Move the world's clock ahead; what was due by then happens."""
-        if not 0 <= seconds < math.inf:
+        if not fits(seconds, float):
             raise ValueError(f"a clock is moved ahead by zero or more seconds, not {seconds!r}")
         with self.looking():
+            if self.now() + seconds > LAST_MOMENT:
+                raise ValueError(f"{seconds!r} seconds from now is beyond the last date there is")
             self._ahead += seconds
             self._settle()
 
@@ -173,7 +175,9 @@ class World:
         :param read_only: its POSTs get a 401, as the call is beyond what it allows.
         :raises ValueError: the token is blank or not plain text, or the name is taken.
         """
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
+        text("name", name)
+        text("token", token)
+        if not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("a token is printable ASCII without spaces")
         with self.lock:
             if any(account.name == name for account in self.accounts.values()):
@@ -288,12 +292,16 @@ class World:
         :raises NoSuchThingError: there is no such app.
         :raises ValueError: a state that is none.
         """
+        if state is not None:
+            one_of("state", state, APP_STATES)
+        if release_name is not None:
+            text("release_name", release_name)
         with self.looking():
             app = self.app(id_or_name)
             if state is not None:
-                app.rest_state = one_of("state", state, APP_STATES)
+                app.rest_state = state
             if release_name is not None:
-                self._set_release(app, text("release_name", release_name))
+                self._set_release(app, release_name)
             self._changed(app, self.now())
             return app
 
@@ -318,12 +326,13 @@ class World:
             app.view = AppView(
                 id=app.id,
                 name=app.name,
-                state=self.options.spell(state),
+                state=self.options.spell(state, page_case=self.options.usual_case),
                 release_name=app.release_name,
                 package_id=app.package_id,
                 image=app.image,
                 runtime_name=app.runtime_name,
                 runtime_display_name=app.runtime_display_name,
+                runtime_id=str(uuid.uuid5(uuid.NAMESPACE_DNS, app.runtime_name)),
                 enable_auto_redeploy=app.enable_auto_redeploy,
                 created_at=app.created_at,
                 last_operated_at=app.last_operated_at // fine * fine,
@@ -669,7 +678,7 @@ class World:
         self, build_flow: str, after: float, plan: BuildPlan | None = None
     ) -> None:
         """Start a build by itself, ``after`` seconds from now."""
-        if not 0 <= after < math.inf:
+        if not fits(after, float):
             raise ValueError(f"after is a number of seconds, zero or more, not {after!r}")
         with self.looking():
             flow = self.build_flow(build_flow)

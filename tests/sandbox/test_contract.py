@@ -217,7 +217,7 @@ def test_malformed_build(client: Client, sandbox: Sandbox, body: bytes) -> None:
     header = {"Content-Type": "application/json"}
     answer = client.ask("POST", builds_of(sandbox), data=body, headers=header)
     assert answer.status_code == 400
-    assert client.ask("POST", builds_of(sandbox), data={"branch": "x"}).status_code == 400
+    assert client.ask("POST", builds_of(sandbox), data={"branch": "x"}).status_code == 406
     assert sandbox.effects == {}
     assert sandbox.world.build_flow("web").builds == {}
 
@@ -434,12 +434,141 @@ def test_malformed_redeploy(client: Client, sandbox: Sandbox, body: bytes) -> No
 
 
 def test_redeploy_as_a_form(client: Client, sandbox: Sandbox) -> None:
-    """A form, as the page's Python sample sends, is a 400 unless this world takes forms."""
+    """A form, as the page's Python sample sends, is a 406 unless this world takes forms."""
     path = f"/v1/apps/{sandbox.world.app('web').id}/actions/redeploy"
-    assert client.ask("POST", path, data={"release_name": "v2"}).status_code == 400
+    assert client.ask("POST", path, data={"release_name": "v2"}).status_code == 406
     sandbox.set_options(accept_form=True)
     assert client.ask("POST", path, data={"release_name": "v2"}).status_code == 200
     assert sandbox.effects == {"redeploy_app": 1}
+
+
+JSON_LABELS = [
+    None,
+    "",
+    "application/x-www-form-urlencoded",  # what curl -d and urllib say of their own accord
+    "text/plain",
+    "application/json; charset=utf-8",
+    "Application/JSON",
+]
+
+
+@pytest.mark.parametrize("label", JSON_LABELS)
+@pytest.mark.parametrize("strict", [False, True])
+def test_json_under_another_label(
+    client: Client, sandbox: Sandbox, label: str | None, strict: bool
+) -> None:
+    """JSON is taken whatever Content-Type says; the strict world wants it said, with a 406."""
+    sandbox.set_options(strict_content_type=strict)
+    path = f"/v1/apps/{sandbox.world.app('web').id}/actions/redeploy"
+    headers = {} if label is None else {"Content-Type": label}
+    answer = client.ask("POST", path, data=b'{"release_name": "v2"}', headers=headers)
+    said = (label or "").partition(";")[0].lower() == "application/json"
+    assert answer.status_code == (200 if said or not strict else 406)
+    assert sandbox.effects == ({"redeploy_app": 1} if answer.ok else {})
+
+
+@pytest.mark.parametrize(("label", "status"), [(None, 406), ("application/json", 400)])
+def test_what_is_not_json(client: Client, sandbox: Sandbox, label: str | None, status: int) -> None:
+    """Malformed JSON is a malformed request; what never claimed to be JSON is not JSON."""
+    path = f"/v1/apps/{sandbox.world.app('web').id}/actions/redeploy"
+    headers = {} if label is None else {"Content-Type": label}
+    answer = client.ask("POST", path, data=b"release_name=v2", headers=headers)
+    assert answer.status_code == status
+    assert sandbox.effects == {}
+
+
+# How HTTP is spoken
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/v1/apps", "GET, HEAD"),
+        ("/v1/stacks/x/actions/restart", "POST, GET, HEAD"),
+        ("/v1/build-flows/x/builds", "POST"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(client: Client, path: str, allow: str) -> None:
+    """A 405 has the header ``Allow``, as HTTP wants it."""
+    for method in ("PUT", "OPTIONS"):
+        answer = client.ask(method, path)
+        assert (answer.status_code, answer.headers.get("Allow")) == (405, allow)
+
+
+def test_head(client: Client, sandbox: Sandbox) -> None:
+    """HEAD is answered as GET is, without the body; a token that only reads may ask so."""
+    sandbox.world.add_account("looks-only", "reader", read_only=True)
+    client.headers["Authorization"] = "token looks-only"
+    whole = client.ask("GET", "/v1/apps")
+    bare = client.ask("HEAD", "/v1/apps")
+    assert (bare.status_code, bare.content) == (200, b"")
+    assert bare.headers["Content-Length"] == str(len(whole.content))
+    assert bare.headers["X-RateLimit-Remaining"] == "4998"
+    assert client.ask("HEAD", "/v1/apps/nobody").status_code == 404
+    assert client.ask("HEAD", "/v1/build-flows/x/builds").status_code == 405
+    assert [(line.method, line.call) for line in sandbox.log][:2] == [
+        ("GET", "list_apps"),
+        ("HEAD", "list_apps"),
+    ]
+
+
+# The later service
+
+
+def later_world(client: Client, sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+    """Return one of each object as the later service shows it."""
+    sandbox.set_options(revision=2018)
+    web = sandbox.world.app("web").id
+    action = client.redeploy("web", "v2").json()["action_id"]
+    build = client.ask("POST", builds_of(sandbox), json={"branch": "master"}).json()
+    return {
+        "app in list": client.ask("GET", "/v1/apps").json()["app"][0],
+        "app": client.ask("GET", f"/v1/apps/{web}").json(),
+        "action": client.action("web", action).json(),
+        "build flow": client.ask("GET", "/v1/build-flows").json()["build_flows"][0],
+        "build": client.ask("GET", f"{builds_of(sandbox)}/{build['id']}").json(),
+    }
+
+
+def test_the_later_service(client: Client, sandbox: Sandbox) -> None:
+    """Revision 2018 has its own fields, and lower case for states of apps and actions alone."""
+    shown = later_world(client, sandbox)
+    runtime = {"id": UUID, "name": str, "display_name": str}
+    check(
+        shown["app in list"],
+        {**APP_IN_LIST, "state": re.compile("restaging"), "app_runtime": runtime},
+    )
+    port = {
+        "publish_type": re.compile("http"),
+        "protocol": re.compile("tcp"),
+        "external": re.compile("external"),
+        "container_port": int,
+    }
+    config = shown["app"].pop("config")
+    assert shown["app"] == shown["app in list"]
+    assert config["expose_port"] == config["expose_ports"][0]["container_port"] == 8080
+    check(config["expose_ports"][0], port)
+    check(shown["action"], {**RUNNING_ACTION, "state": re.compile("in_process")})
+    assert shown["build flow"]["status"] == "Pending"
+    assert not {"src_language", "src_origin_url"} & shown["build flow"].keys()
+    without = ("ref", "ref_is_tag", "ref_is_branch")
+    check(
+        shown["build"],
+        {**{name: shape for name, shape in BUILD.items() if name not in without}, "branch": str},
+    )
+    sandbox.world.advance(3600)
+    (action_id,) = sandbox.world.actions
+    assert client.action("web", action_id).json()["state"] == "success"
+    assert client.app("web")["state"] == "running"
+    assert client.app("worker")["state"] == "stopped"
+    assert client.ask("GET", f"{builds_of(sandbox)}/1").json()["status"] == "Success"
+
+
+def test_the_revision_can_be_given_other_letters(client: Client, sandbox: Sandbox) -> None:
+    """A letter case that is asked for wins over that of the revision."""
+    sandbox.set_options(state_case="title")
+    shown = later_world(client, sandbox)
+    assert (shown["app"]["state"], shown["action"]["state"]) == ("Restaging", "In_Process")
 
 
 # The hourly limit
