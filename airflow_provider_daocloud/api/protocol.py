@@ -272,6 +272,8 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
                     f"a web page came instead of JSON {came}. If it stays so, no API answers "
                     "there: check the connection's host (the base URL) and prefix."
                 )
+            if call.acts:
+                problem = f"{problem.rstrip('.')}; the action may have been taken."
             raise ProtocolError(str(call), problem, status=answer.status) from None
     raise _failure(call, answer, now, secret)
 
