@@ -313,7 +313,7 @@ class BuildWait:
         return protocol.get_build(self.build_flow_id, self.build_id)
 
     def judge(self, seen: Build, memory: Memory) -> Look:  # noqa: ARG002 - nothing to remember
-        """Success succeeds; Failure, Error, Cancelled and Timeout fail; everything else goes on."""
+        """Success succeeds; `BUILD_FAILED` fails; everything else goes on."""
         result = seen.as_dict() | {"build_flow_id": self.build_flow_id}
         if seen.status is BuildStatus.SUCCESS:
             return Look("succeeded", seen.status_text, result)

@@ -115,7 +115,7 @@ def test_result_names_what_was_asked_for() -> None:
 
 # --- build flows: any build ----------------------------------------------------------------------
 
-FAILURES = ["Failure", "Error", "Cancelled", "Timeout"]
+FAILURES = ["Failure", "Error", "Cancelled", "Timeout", "Killed"]
 
 
 @pytest.mark.parametrize(

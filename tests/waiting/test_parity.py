@@ -351,6 +351,22 @@ def build_ends_as(status: str) -> Scenario:
     return scenario
 
 
+def build_is_killed(sandbox: Sandbox) -> Expected:
+    """A word of the real service that no page has."""
+    flow = web_flow(sandbox)
+    sandbox.set_options(state_words={"Failure": "Killed"})
+    sandbox.world.start_build(flow.id, BuildPlan(polls=2, outcome="Failure"))
+    message = f"build flow {flow.id}: the build is Killed."
+    return flow_sensor(flow, {"kind": "DaoCloudBuildFailedError", "message": message})
+
+
+def this_build_is_killed(sandbox: Sandbox) -> Expected:
+    sandbox.set_options(state_words={"Failure": "Killed"})
+    build, ids = build_of(sandbox, BuildPlan(polls=2, outcome="Failure"))
+    message = f"build {build.id} of build flow {build.build_flow_id}: the build is Killed."
+    return build_sensor(ids, kind="DaoCloudBuildFailedError", message=message)
+
+
 def build_failure_is_waited_for(sandbox: Sandbox) -> Expected:
     flow = web_flow(sandbox)
     sandbox.world.start_build(flow.id, BuildPlan(polls=2, outcome="Failure"))
@@ -499,6 +515,7 @@ FLOW_SENSOR: list[Scenario] = [
     build_succeeds,
     build_has_succeeded,
     *(build_ends_as(status) for status in ("Failure", "Error", "Cancelled", "Timeout")),
+    build_is_killed,
     build_failure_is_waited_for,
     flow_is_unknown,
     build_flow_id_is_none,
@@ -731,6 +748,7 @@ def build_id_is_none(sandbox: Sandbox) -> Expected:
 BUILD_SENSOR: list[Scenario] = [
     this_build_succeeds,
     this_build_has_succeeded,
+    this_build_is_killed,
     this_build_is_named_by_its_number,
     this_build_succeeds_and_the_next_one_fails,
     *(this_build_ends_as(status) for status in ("Failure", "Cancelled")),
