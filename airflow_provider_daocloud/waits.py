@@ -193,7 +193,7 @@ class AppWait:
         :raises InputError: an argument is unusable.
         """
         if release_name is not None or with_release:
-            protocol.checked("release_name", release_name)
+            release_name = protocol.checked("release_name", release_name)
         failing = parse_states(fail_states, "fail_states") if fail_states else ()
         return cls(app_id, parse_states(target_states), release_name, failing)
 
@@ -259,7 +259,7 @@ class BuildFlowWait:
         if not_package_id == "None" or (new_build and not_package_id is None):
             not_package_id = ""
         if not_package_id:
-            protocol.checked("not_package_id", not_package_id)
+            not_package_id = protocol.checked("not_package_id", not_package_id)
         return cls(build_flow_id, parse_statuses(target_statuses), not_package_id)
 
     def call(self) -> protocol.Call[BuildFlow]:

@@ -30,7 +30,7 @@ from airflow_provider_daocloud.api.errors import (
     ServerFaultError,
 )
 from airflow_provider_daocloud.api.models import Action, App, Build, BuildFlow, ShapeError, Stack
-from airflow_provider_daocloud.arguments import APP_ACTIONS
+from airflow_provider_daocloud.arguments import APP_ACTIONS, whole_as_text
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -148,8 +148,7 @@ def start_build(build_flow_id: str, branch: str) -> Call[Build]:
 def get_build(build_flow_id: str, build_id: str | int) -> Call[Build]:
     """``GET /v1/build-flows/{id}/builds/{build_id}``: one build."""
     flow = segment("build_flow_id", build_flow_id)
-    # In the API's own answers the ids of builds are numbers.
-    build = segment("build_id", str(build_id) if type(build_id) is int else build_id)
+    build = segment("build_id", build_id)  # in the API's own answers a number
     path = f"/build-flows/{flow}/builds/{build}"
     return Call("get_build", "GET", path, _object(Build.parse), missing=_NO_BUILDS)
 
@@ -210,11 +209,21 @@ def checked_name(field: str, value: object) -> str:
 
     :param field: the argument's name, for the error.
     :param value: what the user gave, after rendering.
+    :return: the name; a whole number as its text.
     :raises InputError: it is no string, empty, an unrendered or empty template, or has control
         characters.
     """
+    value = whole_as_text(value)
+    if value is None:
+        raise InputError(field, "must be a string, not NoneType.")
     if not isinstance(value, str):
-        raise InputError(field, f"must be a string, not {type(value).__name__}.")
+        raise InputError(
+            field,
+            f"must be a string, not {type(value).__name__}: {value!r:.100}. Native rendering "
+            "(render_template_as_native_obj) makes such values of text that looks like Python, and "
+            "1.10 becomes 1.1. Put quotes inside the text, as in \"'1.10'\" or \"'{{ … }}'\", or "
+            "set render_template_as_native_obj=False.",
+        )
     if not value.strip():
         raise InputError(field, "is empty. Give the value, or a template that renders to one.")
     if "{{" in value or "{%" in value:
