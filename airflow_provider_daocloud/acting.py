@@ -244,7 +244,13 @@ class Act:
         try:
             answer = self.send(self.call)
         except (OutcomeUnknownError, ProtocolError) as e:
-            return self._settle(before, str(e))
+            why = str(e)
+            if isinstance(e, ProtocolError) or 200 <= (e.status or 0) < 300:
+                # Somebody took it, and only the id was lost: it surely arrived somewhere, so that
+                # nothing proves that it did not.
+                self.journal.note(changed=True)
+                why = f"{why.rstrip('.')}. It was answered, so it is not posted again"
+            return self._settle(before, why)
         except CallError as e:
             return self._refused(e)
         # An action is accepted by its id, a build by the build itself.

@@ -30,6 +30,23 @@ IfBusy = Literal["wait", "send", "fail"]
 IF_BUSY = ("wait", "send", "fail")
 
 
+def whole_as_text(value: object) -> object:
+    """Return a whole number as its text, and anything else as it is.
+
+    :param value: what rendering made of an argument. Native rendering reads ``20240101`` as a
+        number, and a task before may have returned one.
+    """
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class TextFields:
+    """Mixed into operators and sensors: what is rendered to a whole number becomes its text."""
+
+    def render_template(self, *args: Any, **kwargs: Any) -> Any:
+        """Render one value, as Airflow does for each of the template fields."""
+        return whole_as_text(super().render_template(*args, **kwargs))  # type: ignore[misc]
+
+
 def one_of(name: str, value: T, known: tuple[str, ...]) -> T:
     """Return a word if it is a known one.
 

@@ -115,6 +115,8 @@ def app(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     if found.config is not None:
         shown["instances"] = found.config.instances
         shown["expose_ports"] = list(found.config.expose_ports)
+        if found.config.host_ports:
+            shown["host_ports"] = list(found.config.host_ports)
         shown["command"] = found.config.command
     return [shown]
 

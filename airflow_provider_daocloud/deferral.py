@@ -114,6 +114,12 @@ def why_not_start_from_trigger(task: Any, values: Iterable[object]) -> str | Non
     for name in ("app_name", "build_flow_name", "stack_name"):
         if getattr(task, name, None) is not None:
             return f"a worker looks up the id that {name} stands for"
+    native = task.render_template_as_native_obj
+    if native is None:
+        dag = task.get_dag()
+        native = dag is not None and dag.render_template_as_native_obj
+    if native:
+        return "its templates are rendered natively, which Airflow's triggerer does not do"
     values = list(values)
     if any(isinstance(value, XComArg) for value in values):
         return "an argument comes from another task, and Airflow does not resolve that there"

@@ -42,7 +42,7 @@ class DaoCloudActionFailedError(ActionFailedError, AirflowException):
 
 
 class DaoCloudBuildFailedError(BuildFailedError, AirflowException):
-    """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
+    """DaoCloud says that the build ended in Failure, Error, Cancelled, Timeout or Killed."""
 
 
 class DaoCloudAppStateError(AppStateError, AirflowException):

@@ -145,8 +145,8 @@ class Entry:
     :param result: how it ended, as the task returns it; only if it succeeded.
     :param left: why the last try gave up waiting, if it could still say so. It shows that the next
         try is a retry, and not the run of a task that was cleared while it ran.
-    :param changed: whether the thing was seen to change since it was asked. Then it proves nothing
-        any more that it is as it was before.
+    :param changed: whether the thing was seen to change since it was asked, or the POST was
+        answered without an id. Then it proves nothing any more that it is as it was before.
     :param course: how far the wish is, if it can take more than one action.
     """
 

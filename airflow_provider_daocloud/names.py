@@ -156,7 +156,8 @@ class NameWait:
 
     def __post_init__(self) -> None:
         """Refuse what is no name, before anything is sent."""
-        protocol.checked_name(f"{self.what}_name", self.name)
+        name = protocol.checked_name(f"{self.what}_name", self.name)
+        object.__setattr__(self, "name", name)
 
     def call(self) -> protocol.Call[Any]:
         """``GET /v1/apps``, ``GET /v1/build-flows`` or ``GET /v1/stacks``."""

@@ -193,7 +193,7 @@ class AppWait:
         :raises InputError: an argument is unusable.
         """
         if release_name is not None or with_release:
-            protocol.checked("release_name", release_name)
+            release_name = protocol.checked("release_name", release_name)
         failing = parse_states(fail_states, "fail_states") if fail_states else ()
         return cls(app_id, parse_states(target_states), release_name, failing)
 
@@ -259,7 +259,7 @@ class BuildFlowWait:
         if not_package_id == "None" or (new_build and not_package_id is None):
             not_package_id = ""
         if not_package_id:
-            protocol.checked("not_package_id", not_package_id)
+            not_package_id = protocol.checked("not_package_id", not_package_id)
         return cls(build_flow_id, parse_statuses(target_statuses), not_package_id)
 
     def call(self) -> protocol.Call[BuildFlow]:
@@ -313,7 +313,7 @@ class BuildWait:
         return protocol.get_build(self.build_flow_id, self.build_id)
 
     def judge(self, seen: Build, memory: Memory) -> Look:  # noqa: ARG002 - nothing to remember
-        """Success succeeds; Failure, Error, Cancelled and Timeout fail; everything else goes on."""
+        """Success succeeds; `BUILD_FAILED` fails; everything else goes on."""
         result = seen.as_dict() | {"build_flow_id": self.build_flow_id}
         if seen.status is BuildStatus.SUCCESS:
             return Look("succeeded", seen.status_text, result)

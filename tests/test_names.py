@@ -109,7 +109,7 @@ def test_an_empty_one_is_given_too() -> None:
     assert id_or_name("app", None, "") == (None, "")
 
 
-BAD_NAMES: list[Any] = ["", "  ", "None", "{{ x }}", "{% x %}", "a\nb", "\x00", "\ud800", 5, None]
+BAD_NAMES: list[Any] = ["", "  ", "None", "{{ x }}", "{% x %}", "a\nb", "\x00", "\ud800", 5.5, None]
 
 
 @pytest.mark.parametrize("bad", BAD_NAMES, ids=repr)

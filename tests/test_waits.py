@@ -115,7 +115,7 @@ def test_result_names_what_was_asked_for() -> None:
 
 # --- build flows: any build ----------------------------------------------------------------------
 
-FAILURES = ["Failure", "Error", "Cancelled", "Timeout"]
+FAILURES = ["Failure", "Error", "Cancelled", "Timeout", "Killed"]
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_states_that_are_none(words: Any) -> None:
             AppWait.of(APP_ID, fail_states=words if isinstance(words, list) else [words])
 
 
-@pytest.mark.parametrize("release", ["", " ", "None", "{{ x }}", "a b", 5])
+@pytest.mark.parametrize("release", ["", " ", "None", "{{ x }}", "a b", 5.5])
 def test_release_that_is_none(release: Any) -> None:
     """A release that rendered to nothing is an error: it must not become any release."""
     with pytest.raises(InputError, match=r"^release_name: "):

@@ -168,7 +168,7 @@ class ActionFailedError(WaitError):
 
 
 class BuildFailedError(WaitError):
-    """DaoCloud says that the build ended in Failure, Error, Cancelled or Timeout."""
+    """DaoCloud says that the build ended in Failure, Error, Cancelled, Timeout or Killed."""
 
 
 class AppStateError(WaitError):

@@ -16,6 +16,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+# Spellings that the service was seen to use for one and the same state.
+SAME_WORD = {"CANCELED": "CANCELLED"}
+# How revisions of the API write true and false.
+FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
 
 class State(StrEnum):
     """Base of the state enums: takes any letter case, and turns an unlisted word into UNKNOWN."""
@@ -24,6 +29,7 @@ class State(StrEnum):
     def parse(cls, word: object) -> Self:
         """Return the member for ``word`` (any letter case, ``-`` or space for ``_``)."""
         text = _fold(word) if isinstance(word, str) else ""
+        text = SAME_WORD.get(text, text)
         for member in cls:
             if _fold(member.value) == text:
                 return member
@@ -49,14 +55,9 @@ class BuildStatus(State):
     ERROR = "Error"
     CANCELLED = "Cancelled"
     TIMEOUT = "Timeout"
+    # On no page; seen on the real service.
+    KILLED = "Killed"
     UNKNOWN = "UNKNOWN"
-
-    @classmethod
-    def parse(cls, word: object) -> Self:
-        """Return the member for ``word``; the service spells *cancelled* in two ways."""
-        if isinstance(word, str) and _fold(word) == "CANCELED":
-            word = "Cancelled"
-        return super().parse(word)
 
 
 class AppState(State):
@@ -76,7 +77,13 @@ class AppState(State):
 ACTION_TERMINAL = frozenset({ActionState.SUCCESS, ActionState.FAILED})
 BUILD_ACTIVE = frozenset({BuildStatus.PENDING, BuildStatus.STARTED})
 BUILD_FAILED = frozenset(
-    {BuildStatus.FAILURE, BuildStatus.ERROR, BuildStatus.CANCELLED, BuildStatus.TIMEOUT}
+    {
+        BuildStatus.FAILURE,
+        BuildStatus.ERROR,
+        BuildStatus.CANCELLED,
+        BuildStatus.TIMEOUT,
+        BuildStatus.KILLED,
+    }
 )
 BUILD_TERMINAL = BUILD_FAILED | {BuildStatus.SUCCESS}
 APP_TRANSITIONAL = frozenset(
@@ -103,10 +110,15 @@ class AppRuntime:
 
 @dataclass(frozen=True)
 class AppConfig:
-    """How an app is run. The list of apps does not carry it."""
+    """How an app is run. The list of apps does not carry it.
+
+    ``expose_ports`` are the ports that the app listens on. Later revisions also tell on which ports
+    of its host these are reached: ``host_ports``.
+    """
 
     instances: int | None = None
     expose_ports: tuple[int, ...] = ()
+    host_ports: tuple[int, ...] = ()
     command: str | None = None
 
 
@@ -228,7 +240,9 @@ class Build:
             ref_is_tag=_flag(data.get("ref_is_tag")),
             ref_is_branch=_flag(data.get("ref_is_branch")),
             created_at=_date(data, "created_at"),
-            **_texts(data, "tag", "ref", "sha", "author"),
+            # The call that starts a build says "branch", and some answers do, too.
+            ref=_text(data, "ref") or _text(data, "branch"),
+            **_texts(data, "tag", "sha", "author"),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -332,17 +346,39 @@ class ShapeError(ValueError):
     """The data is JSON, but not the object that was promised. `protocol` adds the call to it."""
 
 
-def parse_date(text: object) -> datetime | None:
-    """Return an aware datetime in UTC; a date without a zone is UTC; None for what is no date."""
-    if not isinstance(text, str):
-        return None
+def parse_date(value: object) -> datetime | None:
+    """Return an aware datetime in UTC, or None for what is no date.
+
+    :param value: a date in ISO form (without a zone it is UTC), or a Unix time in seconds,
+        milliseconds or finer, as a number or as text.
+    """
     try:
-        moment = datetime.fromisoformat(text.strip())
+        seconds = _unix_time(value)
+        if seconds is not None:
+            return datetime.fromtimestamp(seconds, UTC)
+        if not isinstance(value, str):
+            return None
+        moment = datetime.fromisoformat(value.strip())
         if moment.tzinfo is None:
             return moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
+
+
+def _unix_time(value: object) -> float | None:
+    """Return seconds since the epoch, if it is a number of nine digits or more.
+
+    With eight it is a date in ISO's basic form; and before 1973 there was no DaoCloud.
+    """
+    if isinstance(value, str) and not re.fullmatch(r"\s*[0-9]{9,}(\.[0-9]*)?\s*", value):
+        return None
+    number = _number(value)
+    if number is None or number < 1e8:
+        return None
+    while number >= 1e11:  # seconds have eleven digits until the year 5138
+        number /= 1000
+    return number
 
 
 def _fold(word: str) -> str:
@@ -380,12 +416,7 @@ def _texts(data: object, *keys: str) -> dict[str, str | None]:
 
 
 def _flag(value: object) -> bool | None:
-    # Later revisions document some flags as the strings "true" and "false".
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip().lower())
-    return None
+    return FLAGS.get(str(value).strip().lower()) if isinstance(value, (bool, int, str)) else None
 
 
 def _number(value: object) -> float | None:
@@ -415,12 +446,20 @@ def _error_message(info: object) -> str | None:
 
 
 def _config(data: Mapping[str, Any]) -> AppConfig:
-    ports = data.get("expose_ports")
-    listed = ports if isinstance(ports, list) else [data.get("expose_port")]
-    numbers = (_number(port) for port in listed)
+    listed = data.get("expose_ports")
+    # A later revision lists objects, with the ports of the app and of its host.
+    both = [port for port in listed if port] if isinstance(listed, list) else []
+    inside = [p.get("container_port") if isinstance(p, Mapping) else p for p in both]
+    outside = [p.get("host_port") for p in both if isinstance(p, Mapping)]
     instances = _number(data.get("instances"))
     return AppConfig(
         instances=None if instances is None else int(instances),
-        expose_ports=tuple(int(port) for port in numbers if port is not None),
+        expose_ports=_ports(inside) or _ports([data.get("expose_port")]),
+        host_ports=_ports(outside),
         command=_text(data, "command"),
     )
+
+
+def _ports(sent: list[Any]) -> tuple[int, ...]:
+    numbers = (_number(port) for port in sent)
+    return tuple(int(port) for port in numbers if port is not None)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -29,7 +30,7 @@ from airflow_provider_daocloud.api.errors import (
     ServerFaultError,
 )
 from airflow_provider_daocloud.api.models import Action, App, Build, BuildFlow, ShapeError, Stack
-from airflow_provider_daocloud.arguments import APP_ACTIONS
+from airflow_provider_daocloud.arguments import APP_ACTIONS, whole_as_text
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -147,8 +148,7 @@ def start_build(build_flow_id: str, branch: str) -> Call[Build]:
 def get_build(build_flow_id: str, build_id: str | int) -> Call[Build]:
     """``GET /v1/build-flows/{id}/builds/{build_id}``: one build."""
     flow = segment("build_flow_id", build_flow_id)
-    # In the API's own answers the ids of builds are numbers.
-    build = segment("build_id", str(build_id) if type(build_id) is int else build_id)
+    build = segment("build_id", build_id)  # in the API's own answers a number
     path = f"/build-flows/{flow}/builds/{build}"
     return Call("get_build", "GET", path, _object(Build.parse), missing=_NO_BUILDS)
 
@@ -209,11 +209,21 @@ def checked_name(field: str, value: object) -> str:
 
     :param field: the argument's name, for the error.
     :param value: what the user gave, after rendering.
+    :return: the name; a whole number as its text.
     :raises InputError: it is no string, empty, an unrendered or empty template, or has control
         characters.
     """
+    value = whole_as_text(value)
+    if value is None:
+        raise InputError(field, "must be a string, not NoneType.")
     if not isinstance(value, str):
-        raise InputError(field, f"must be a string, not {type(value).__name__}.")
+        raise InputError(
+            field,
+            f"must be a string, not {type(value).__name__}: {value!r:.100}. Native rendering "
+            "(render_template_as_native_obj) makes such values of text that looks like Python, and "
+            "1.10 becomes 1.1. Put quotes inside the text, as in \"'1.10'\" or \"'{{ … }}'\", or "
+            "set render_template_as_native_obj=False.",
+        )
     if not value.strip():
         raise InputError(field, "is empty. Give the value, or a template that renders to one.")
     if "{{" in value or "{%" in value:
@@ -257,12 +267,12 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
     :param call: what was asked.
     :param answer: what came back.
     :param now: seconds since the epoch by our clock, to say when to ask again.
-    :param secret: the token; struck out of whatever an error quotes from the answer.
+    :param secret: the token; struck out of the object, and of whatever an error quotes.
     :raises CallError: the most specific one for the status or the body.
     """
     if 200 <= answer.status < 300:
         try:
-            return call.parse(_json(answer.body))
+            return call.parse(_json(answer.body, secret))
         except ShapeError as e:
             came = f"(HTTP {answer.status}): {_excerpt(answer.body, secret)}"
             problem = f"{e} in the answer {came}"
@@ -271,6 +281,8 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
                     f"a web page came instead of JSON {came}. If it stays so, no API answers "
                     "there: check the connection's host (the base URL) and prefix."
                 )
+            if call.acts:
+                problem = f"{problem.rstrip('.')}; the action may have been taken."
             raise ProtocolError(str(call), problem, status=answer.status) from None
     raise _failure(call, answer, now, secret)
 
@@ -281,17 +293,20 @@ def strike(text: str, secret: str) -> str:
     :param text: something that came from elsewhere and is to be shown.
     :param secret: the token.
     """
-    as_json = json.dumps(secret)[1:-1]
-    forms = {
-        secret,
-        as_json,
-        as_json.replace("/", r"\/"),
-        repr(secret)[1:-1],
-        quote(secret, safe=""),
-    }
-    for form in sorted(forms - {""}, key=len, reverse=True):
-        text = text.replace(form, "***")
-    return text
+    return _spellings(secret).sub("***", text) if secret else text
+
+
+@lru_cache(maxsize=32)
+def _spellings(secret: str) -> re.Pattern[str]:
+    """Match a secret, each character as it is, or as JSON, Python or a URL escapes it."""
+    # JSON can be quoted in JSON: the backslashes double each time. They are bounded, or a long run
+    # of them would take time by its square.
+    return re.compile(
+        "".join(
+            rf"(?:\\{{0,8}}(?:{re.escape(char)}|u00(?i:{ord(char):02x}))|%(?i:{ord(char):02x}))"
+            for char in secret
+        )
+    )
 
 
 def rate_limit(answer: Answer, *, now: float) -> RateLimit:
@@ -406,18 +421,49 @@ def _struck(value: object, secret: str) -> str | None:
     return strike(text.encode(errors="replace").decode(), secret)[:500]
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes, secret: str = "") -> Any:
     if not body.strip():
         raise ShapeError("nothing")
     try:
-        return json.loads(body)
+        data = json.loads(body)
+        return _without(secret, data) if _can_hold(body, secret) else data
     except (ValueError, RecursionError):  # ValueError: broken JSON, broken UTF-8, endless digits
         raise ShapeError("no JSON") from None
 
 
+# A shorter token would be found in everything. Airflow's own log masks none as short, either.
+_SHORTEST_SECRET = 5
+# An escape that can stand for an ASCII character, as all characters of a token are.
+_ASCII_ESCAPE = re.compile(rb"\\(?!u(?!00))")
+
+
+def _can_hold(body: bytes, secret: str) -> bool:
+    """Whether the token can be in a body. Nearly never: then nothing else is to be done."""
+    return len(secret) >= _SHORTEST_SECRET and (
+        secret.encode() in body
+        or b"%" in body
+        or b"\0" in body  # UTF-16 and UTF-32
+        or _ASCII_ESCAPE.search(body) is not None
+    )
+
+
+def _without(secret: str, data: Any) -> Any:
+    """Return JSON data without the token, in keys as in values."""
+    if isinstance(data, str):
+        return strike(data, secret)
+    if isinstance(data, list):
+        return [_without(secret, item) for item in data]
+    if isinstance(data, dict):
+        return {strike(key, secret): _without(secret, value) for key, value in data.items()}
+    if isinstance(data, (int, float)) and not isinstance(data, bool):
+        return data if secret not in str(data) else strike(str(data), secret)
+    return data
+
+
 def _excerpt(body: bytes, secret: str, length: int = 200) -> str:
-    # Struck before it is cut, or half a token could be left at the end.
-    text = strike(body.decode(errors="replace"), secret)
+    # Struck before it is cut, or half a token could be left at the end. In UTF-16 and UTF-32 there
+    # are zeros between its characters.
+    text = strike(body.replace(b"\0", b"").decode(errors="replace"), secret)
     text = " ".join(text[: length + 1].split())
     return repr(text[:length]) + ("…" if len(text) > length else "")
 

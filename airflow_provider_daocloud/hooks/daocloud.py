@@ -169,7 +169,7 @@ class DaoCloudHook(BaseHook):
         :param build_flow_name: the build flow's name, exactly.
         :raises NameMatchError: no build flow has it, or several have; the text says what there is.
         """
-        protocol.checked_name("build_flow_name", build_flow_name)
+        build_flow_name = protocol.checked_name("build_flow_name", build_flow_name)
         return names.find("build_flow", self.list_build_flows(), build_flow_name)
 
     def start_build(self, build_flow_id: str, branch: str) -> Build:
@@ -208,7 +208,7 @@ class DaoCloudHook(BaseHook):
         :param app_name: the app's name, exactly.
         :raises NameMatchError: no app has it, or several have; the text says what there is.
         """
-        protocol.checked_name("app_name", app_name)
+        app_name = protocol.checked_name("app_name", app_name)
         return names.find("app", self.list_apps(), app_name)
 
     def find_apps(self, app_names: Iterable[str]) -> tuple[App, ...]:
@@ -283,7 +283,7 @@ class DaoCloudHook(BaseHook):
         :param stack_name: the stack's name, exactly.
         :raises NameMatchError: no stack has it, or several have; the text says what there is.
         """
-        protocol.checked_name("stack_name", stack_name)
+        stack_name = protocol.checked_name("stack_name", stack_name)
         return names.find("stack", self.list_stacks(), stack_name)
 
     def start_stack(self, stack_id: str) -> str:

@@ -126,7 +126,7 @@ class DaoCloudNotifier(BaseNotifier):
             return
         with client:
             if self.app_name is None:
-                app_id = str(self.app_id)
+                app_id = self.app_id
             else:
                 self._call("any")  # the other fields are checked before the list is asked for
                 lookup = names.NameWait("app", self.app_name)
@@ -160,7 +160,7 @@ class DaoCloudNotifier(BaseNotifier):
 
     def _call(self, app_id: str) -> protocol.Call[str]:
         if self.action == "redeploy":
-            return protocol.redeploy_app(app_id, str(self.release_name))
+            return protocol.redeploy_app(app_id, self.release_name or "")
         return protocol.act_on_app(app_id, self.action)
 
 

@@ -25,6 +25,7 @@ from airflow_provider_daocloud.arguments import (
     ON_AMBIGUOUS,
     IfBusy,
     OnAmbiguous,
+    TextFields,
     check_seconds,
     one_of,
 )
@@ -65,7 +66,7 @@ T = TypeVar("T")
 Stage = Literal["action", "joined", "verify"]
 
 
-class DaoCloudActOperator(BaseOperator):
+class DaoCloudActOperator(TextFields, BaseOperator):
     """Base of the operators: post an action, then wait until it succeeded.
 
     :param wait_for_completion: whether to wait. If not, the task returns the action id, for a

@@ -43,7 +43,7 @@ class DaoCloudTriggerBuildOperator(DaoCloudActOperator):
     :return: the build as JSON-safe data: ``build_id``, ``build_flow_id``, ``status``, ``tag`` (the
         image tag that it made), ``ref``, ``sha``, ``author``, ``ref_is_tag``, ``ref_is_branch``,
         ``created_at``. The build's id is pushed as XCom ``build_id`` too, as soon as there is one.
-    :raises DaoCloudBuildFailedError: the build ended in Failure, Error, Cancelled or Timeout.
+    :raises DaoCloudBuildFailedError: it ended in Failure, Error, Cancelled, Timeout or Killed.
     """
 
     template_fields: Sequence[str] = (

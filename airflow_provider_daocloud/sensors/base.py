@@ -19,7 +19,12 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, FIRST_INTERVAL, check_seconds
+from airflow_provider_daocloud.arguments import (
+    DEFAULT_MAX_OUTAGE,
+    FIRST_INTERVAL,
+    TextFields,
+    check_seconds,
+)
 from airflow_provider_daocloud.compat import (
     AirflowNotFoundException,
     AirflowSensorTimeout,
@@ -53,7 +58,7 @@ else:
 STATE_KEY = "daocloud_wait"
 
 
-class DaoCloudSensor(BaseSensorOperator):
+class DaoCloudSensor(TextFields, BaseSensorOperator):
     """Base of the sensors. All fields of Airflow's own sensors work as they are known.
 
     A fault of DaoCloud or of the network does not end the wait: it ends as *could not find out*

@@ -176,7 +176,7 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
     :param not_package_id: the package that the flow had before the build that is waited for
         (templated). If it renders to nothing, the flow had none, and any package is new.
     :return: the build flow as JSON-safe data, with the API's field names.
-    :raises DaoCloudBuildFailedError: the build ended in Failure, Error, Cancelled or Timeout.
+    :raises DaoCloudBuildFailedError: it ended in Failure, Error, Cancelled, Timeout or Killed.
     """
 
     template_fields: Sequence[str] = (
@@ -230,7 +230,7 @@ class DaoCloudBuildSensor(DaoCloudSensor):
     :param build_flow_name: its name instead (templated): ``GET /v1/build-flows``, in a worker.
     :param build_id: the build's id, as its POST returned it (templated).
     :return: the finished build as JSON-safe data, with its ``build_id`` and ``build_flow_id``.
-    :raises DaoCloudBuildFailedError: the build ended in Failure, Error, Cancelled or Timeout.
+    :raises DaoCloudBuildFailedError: it ended in Failure, Error, Cancelled, Timeout or Killed.
     """
 
     template_fields: Sequence[str] = (

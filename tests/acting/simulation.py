@@ -26,6 +26,7 @@ from airflow_provider_daocloud.api import models, protocol
 from airflow_provider_daocloud.api.client import DaoCloudClient
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import (
+    CallError,
     DaoCloudError,
     OutcomeUnknownError,
     UnreachableError,
@@ -172,6 +173,8 @@ class Client(DaoCloudClient):
 
     :param late: for the next POSTs, so many seconds after we have given them up they arrive.
     :param refused: so many of the next POSTs cannot connect.
+    :param answers: what the next POSTs are answered with, or fail with, and do not arrive.
+    :param posts: lets each POST of ours arrive (again).
     :param looks: what the app showed whenever it was looked at.
     """
 
@@ -180,6 +183,8 @@ class Client(DaoCloudClient):
         super().__init__(Endpoint("http://sandbox/v1", TOKEN), clock=clock.time, sleep=clock.sleep)
         self.late: list[float] = []
         self.refused = 0
+        self.answers: list[Answer | CallError] = []
+        self.posts: list[Callable[[], object]] = []
         self.looks: list[Seen] = []
         self._simulation = simulation
 
@@ -193,6 +198,13 @@ class Client(DaoCloudClient):
         headers = {"authorization": f"token {TOKEN}", "content-type": "application/json"}
         request = Request(call.method, f"/v1{call.path}", headers, body)
         serve = partial(simulation.serve, request, simulation.wish)
+        if call.acts:
+            self.posts.append(serve)
+        if call.acts and self.answers:
+            given = self.answers.pop(0)
+            if isinstance(given, CallError):
+                raise given
+            return protocol.interpret(call, given, now=simulation.clock.time(), secret=TOKEN)
         if call.acts and self.late:
             late = self.late.pop(0)
             simulation.clock.later(late, lambda: _unheard(partial(serve, late)))

@@ -10,7 +10,13 @@ from unittest import mock
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_daocloud.api.errors import AppBusyError, JournalError, OutcomeUnknownError
+from airflow_provider_daocloud.api.errors import (
+    AppBusyError,
+    JournalError,
+    OutcomeUnknownError,
+    ProtocolError,
+)
+from airflow_provider_daocloud.api.protocol import Answer
 from airflow_provider_daocloud.journal import KEY
 from airflow_provider_daocloud.sandbox.objects import ActionPlan
 from airflow_provider_daocloud.sandbox.options import Options
@@ -116,6 +122,73 @@ def test_a_fault_after_the_effect(asked: str, fault: str, on_ambiguous: str) -> 
         assert_adopted(ending, sim)
     else:
         assert_unknown(ending)
+
+
+# Whatever takes a POST with a 2xx that has no action id: DaoCloud, or what stands before it.
+ANSWERED: dict[str, Callable[[Any], object]] = {
+    "a web page": lambda sim: sim.fault("html", call="POST", effect="before"),
+    "half of it": lambda sim: sim.fault("truncated", call="POST", effect="before"),
+    "nothing in it": lambda sim: sim.fault("empty", call="POST", effect="before"),
+    "a list": lambda sim: sim.fault("list", call="POST", effect="before"),
+    "no id in it": lambda sim: sim.fault("no_action_id", call="POST", effect="before"),
+    "201": lambda sim: sim.client.answers.append(Answer(201, {}, b'{"taken": true}')),
+    "204": lambda sim: sim.client.answers.append(Answer(204, {}, b"")),
+    "broken gzip": lambda sim: sim.client.answers.append(
+        ProtocolError("POST /", "cannot be decoded")
+    ),
+    "half of its bytes": lambda sim: sim.client.answers.append(
+        OutcomeUnknownError("POST /", "no whole answer came", status=200)
+    ),
+}
+
+
+@pytest.mark.parametrize("on_ambiguous", ON_AMBIGUOUS)
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("answer", ANSWERED)
+def test_an_answer_without_an_id_is_never_followed_by_a_second_post(
+    asked: str, answer: str, on_ambiguous: str
+) -> None:
+    """It was taken by somebody: that the app does not change proves nothing, in any try."""
+    sim = simulation(asked, on_ambiguous=on_ambiguous)
+    ANSWERED[answer](sim)
+    ending = sim.to_the_end()
+    if on_ambiguous == "resend":
+        assert_finished(ending, sim)
+        assert len(sim.client.posts) == 2
+        return
+    assert_unknown(ending)
+    assert len(sim.client.posts) == 1
+    # Nor do the next tries forget it, however they end.
+    sim.to_the_end(crash="before get_app")
+    assert_unknown(sim.to_the_end())
+    assert len(sim.client.posts) == 1
+    sim.clear()
+    assert_finished(sim.to_the_end(), sim)
+
+
+@pytest.mark.parametrize("asked", ["start", "stop", "redeploy"])
+@pytest.mark.parametrize("answer", ANSWERED)
+def test_an_answer_without_an_id_is_reconciled_by_what_shows_later(answer: str, asked: str) -> None:
+    """The proxy answered, and passed it on 40 s later: after the window of the first try."""
+    sim = simulation(asked)
+    ANSWERED[answer](sim)
+    assert_unknown(sim.to_the_end())
+    sim.clock.later(40.0, sim.client.posts[0])
+    sim.clock.sleep(60.0)
+    assert_adopted(sim.to_the_end(), sim)
+    assert (len(sim.client.posts), sim.effects) == (1, 1)
+
+
+def test_a_process_that_dies_while_it_watches_remembers_the_answer() -> None:
+    sim = simulation("restart")
+    ANSWERED["a web page"](sim)
+    passed = sim.run().passed
+    watching = max(n for n, name in enumerate(passed, 1) if name == "before get_app")
+    sim = simulation("restart")
+    ANSWERED["a web page"](sim)
+    assert sim.run(crash=watching).kind == "Crash"
+    assert_unknown(sim.to_the_end())
+    assert len(sim.client.posts) == 1
 
 
 @pytest.mark.parametrize("asked", ASKED)

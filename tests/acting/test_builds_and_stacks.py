@@ -13,6 +13,7 @@ from airflow_provider_daocloud.operators.stacks import DaoCloudStackActionOperat
 from airflow_provider_daocloud.sandbox.objects import ActionPlan, BuildPlan
 from airflow_provider_daocloud.sandbox.options import Options
 from tests.acting.simulation import BuildSimulation, Simulation, StackSimulation
+from tests.acting.test_acting import ANSWERED
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 KINDS = pytest.mark.parametrize(
@@ -107,6 +108,21 @@ def test_a_post_whose_answer_is_lost_is_not_sent_again(
     assert sim.effects == 1
     assert sim.to_the_end().kind == "OutcomeUnknownError"
     assert sim.effects == 1
+
+
+@KINDS
+@pytest.mark.parametrize("answer", ANSWERED)
+def test_an_answer_without_an_id_is_never_followed_by_a_second_post(
+    make: Callable[..., Simulation], answer: str
+) -> None:
+    """Whoever took it: nothing that shows would prove that it did not arrive."""
+    sim = make()
+    ANSWERED[answer](sim)
+    for _ in range(3):
+        ending = sim.to_the_end()
+        assert isinstance(ending.error, OutcomeUnknownError)
+        assert "outcome unknown" in str(ending.error)
+    assert len(sim.client.posts) == 1
 
 
 POINTS = {

@@ -59,6 +59,9 @@ FAULTS: dict[str, dict[str, Any]] = {
         "times": None,
         "seconds": MINUTE,
     },
+    "a web page in a 200, of a proxy that sends nothing on": {"kind": "html", "effect": "before"},
+    "a web page in a 200, after the effect": {"kind": "html"},
+    "half of the JSON in a 200, after the effect": {"kind": "truncated"},
     "no POST arrives for a minute": {"kind": "drop", "times": None, "seconds": MINUTE},
 }
 
@@ -169,7 +172,11 @@ def expected(fault: str, asked: str, on_ambiguous: str) -> str:
     effect = "1 build" if asked == "build of a branch" else "1 action"
     if asked in PLANS:
         effect = "1 release, 1 rollback"
-    lost = FAULTS[fault].get("effect") == "after"
+    answered = FAULTS[fault]["kind"] in ("html", "truncated")
+    if answered and FAULTS[fault].get("effect") == "before":
+        effect = effect.replace("1 action", "0 actions").replace("1 build", "0 builds")
+        return effect.replace("1 rollback", "0 rollbacks") + ", outcome unknown"
+    lost = answered or FAULTS[fault].get("effect") == "after"
     if lost and asked in NO_PROOF and on_ambiguous != "adopt":
         return f"{effect}, outcome unknown"
     if asked in PLANS:

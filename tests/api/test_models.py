@@ -46,6 +46,7 @@ from tests.api.samples import (
     STACK_ID,
 )
 
+EPOCH = datetime(2015, 12, 14, 10, 16, 23, tzinfo=UTC)
 PARSERS = {App: APP, BuildFlow: FLOW, Action: ACTION, Build: BUILD, Stack: STACK}
 BUILD_SHOWN = {
     "build_id": BUILD_ID,
@@ -218,6 +219,59 @@ def test_fields_of_later_revisions() -> None:
     assert app.enable_auto_redeploy is False
 
 
+@pytest.mark.parametrize(
+    ("config", "inside", "outside"),
+    [
+        ({"expose_ports": [{"host_port": 20001, "container_port": 80}]}, (80,), (20001,)),
+        ({"expose_ports": [{"host_port": "0", "container_port": "80"}, 443]}, (80, 443), (0,)),
+        ({"expose_ports": [{"container_port": 80}, {"host_port": 1}]}, (80,), (1,)),
+        ({"expose_port": 8881, "expose_ports": []}, (8881,), ()),
+        ({"expose_port": 8881, "expose_ports": [{}, None, "x", []]}, (8881,), ()),
+        ({"expose_port": 8881, "expose_ports": {"container_port": 80}}, (8881,), ()),
+        ({"expose_port": "8881"}, (8881,), ()),
+        ({}, (), ()),
+    ],
+)
+def test_ports(config: Any, inside: tuple[int, ...], outside: tuple[int, ...]) -> None:
+    """The ports inside, as the page has one, and those of the host where a revision tells them."""
+    read = App.parse(APP | {"config": config}).config
+    assert read == AppConfig(expose_ports=inside, host_ports=outside)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        *((True, True), ("true", True), (" TRUE\n", True), (1, True), ("1", True), ("yes", True)),
+        *((False, False), ("False", False), ("FALSE", False), (0, False), ("0", False)),
+        *(("no", False), (None, None), ("", None), ("maybe", None), (2, None), (-1, None)),
+        *((1.0, None), ([], None), ({}, None), ([True], None)),
+    ],
+)
+def test_flags_in_every_spelling(sent: Any, read: bool | None) -> None:
+    build = Build.parse(BUILD | {"ref_is_tag": sent, "ref_is_branch": sent})
+    assert (build.ref_is_tag, build.ref_is_branch) == (read, read)
+    assert App.parse(APP | {"enable_auto_redeploy": sent}).enable_auto_redeploy is read
+
+
+@pytest.mark.parametrize(
+    ("sent", "ref"),
+    [
+        ({"ref": "master"}, "master"),
+        ({"branch": "develop"}, "develop"),
+        ({"ref": None, "branch": "develop"}, "develop"),
+        ({"ref": "v1", "branch": "develop"}, "v1"),
+        ({}, None),
+    ],
+)
+def test_a_branch_is_a_ref(sent: dict[str, Any], ref: str | None) -> None:
+    assert Build.parse({"id": 1} | sent).ref == ref
+
+
+def test_killed_is_a_failure() -> None:
+    for word in ("Killed", "killed", "KILLED"):
+        assert BuildStatus.parse(word) in BUILD_FAILED
+
+
 def test_numbers_as_ids() -> None:
     """An id that a later revision sends as a number is read as its digits."""
     assert BuildFlow.parse({"id": 17}).id == "17"
@@ -274,13 +328,21 @@ def test_unknown_word_stays_readable() -> None:
         ("yesterday", None),
         ("0001-01-01T00:00:00+14:00", None),
         (None, None),
-        (1450088183, None),
+        *((sent, EPOCH) for sent in (1450088183, 1450088183.0, "1450088183", " 1450088183.0\n")),
+        *((sent, EPOCH) for sent in (1450088183000, "1450088183000", 1450088183000000)),
+        (1450088183500, EPOCH.replace(microsecond=500000)),
+        ("1412011112000", datetime(2014, 9, 29, 17, 18, 32, tzinfo=UTC)),
+        ("20151214", datetime(2015, 12, 14, tzinfo=UTC)),
+        *((sent, None) for sent in (0, -1450088183, 20151214, 5, True, "5", float("nan"), 1e400)),
+        ("9" * 400, None),
         ([], None),
     ],
 )
 def test_dates(text: object, moment: datetime | None) -> None:
     """Dates become UTC; one without a zone is UTC already; what is no date is None."""
     assert parse_date(text) == moment
+    read = App.parse(APP | {"created_at": text, "last_operated_at": text})
+    assert (read.created_at, read.last_operated_at) == (moment, moment)
 
 
 def test_dates_do_not_depend_on_our_zone(monkeypatch: pytest.MonkeyPatch) -> None:

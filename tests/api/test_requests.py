@@ -67,7 +67,7 @@ IN_THE_BODY = ("release_name", "branch")
 NO_NAME: list[object] = [
     *("", " ", "\t\n", "None", "{{ x }}", "{{ ti.xcom_pull('build') }}", "{% if x %}a{% endif %}"),
     *("a b", "a\n", "\x00", "a\x1b[31m", "a\x7fb", "a\x85b", "a\x9fb", "a\u2028b", "\ud800"),
-    *(None, 5, 0, True, 1.5, b"abc", [], ["a"], {}, ...),
+    *(None, True, 1.5, b"abc", [], ["a"], {}, ...),
 ]
 PATHS = ["../x", "..", ".", "a/b", "/", "/apps", "a\\b", "..\\x", "https://elsewhere/"]
 
@@ -110,8 +110,6 @@ def test_request_on_the_wire(name: str, requests_mock: Mocker) -> None:
 @pytest.mark.parametrize(("field", "build"), PARAMETERS)
 def test_what_names_nothing(field: str, build: Any, value: object) -> None:
     """A value that can name nothing is refused before there is a request; the error says which."""
-    if field == "build_id" and isinstance(value, int) and not isinstance(value, bool):
-        pytest.skip("the id of a build is a number")
     with pytest.raises(InputError, match=rf"^{field}: ") as caught:
         build(value)
     assert caught.value.field == field

@@ -417,10 +417,11 @@ def test_what_cannot_be_read_exits_with_3(run: Run, daocloud_sandbox: Sandbox, w
     assert "could not find out" in ended.err
 
 
+@pytest.mark.parametrize("kind", ["drop", "html", "truncated", "empty", "no_action_id"])
 def test_an_answer_that_never_came_exits_with_3_and_is_not_sent_again(
-    run: Run, daocloud_sandbox: Sandbox, web: str
+    run: Run, daocloud_sandbox: Sandbox, web: str, kind: Any
 ) -> None:
-    daocloud_sandbox.fault("drop", call="restart_app", effect="after")
+    daocloud_sandbox.fault(kind, call="restart_app", effect="after")
 
     ended = run("restart", web, "--wait")
 

@@ -16,6 +16,7 @@ from airflow_provider_daocloud.api.errors import (
     InputError,
     NameMatchError,
     OutcomeUnknownError,
+    ProtocolError,
 )
 from airflow_provider_daocloud.deferral import airflow_version
 from airflow_provider_daocloud.notifications.daocloud import DaoCloudNotifier
@@ -294,15 +295,17 @@ def test_a_name_is_found_with_one_call_and_each_time_anew(
 
 
 @BOTH
+@pytest.mark.parametrize("effect", ["before", "after"])
+@pytest.mark.parametrize("kind", ["drop", "html", "truncated", "empty", "no_action_id"])
 def test_a_post_that_may_have_arrived_is_not_sent_again(
-    daocloud_sandbox: Sandbox, how: str
+    daocloud_sandbox: Sandbox, how: str, kind: Any, effect: Any
 ) -> None:
-    daocloud_sandbox.fault("drop", call="restart_app", effect="after")
+    daocloud_sandbox.fault(kind, call="restart_app", effect=effect)
     one = notifier()
     log = log_of(one)
-    with pytest.raises(OutcomeUnknownError, match="may have been taken"):
+    with pytest.raises((OutcomeUnknownError, ProtocolError), match="may have been taken"):
         notify(one, how)
-    assert daocloud_sandbox.effects == {"restart_app": 1}
+    assert daocloud_sandbox.effects["restart_app"] == (effect == "after")
     assert daocloud_sandbox.counts["restart_app"] == 1
     assert any("Nobody can tell" in line for _, line in log.lines)
 

@@ -123,7 +123,7 @@ def test_neither_or_both_is_an_error_of_the_dag_file(make: Make) -> None:
         (redeploy, "release_name", "{{ params.release }}"),
         (build, "build_flow_name", " "),
         (build, "branch", ""),
-        (restart_stack, "stack_name", 5),
+        (restart_stack, "stack_name", 5.5),
     ],
     ids=named,
 )

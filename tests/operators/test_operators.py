@@ -18,10 +18,12 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.journal import Course
+from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudAppActionOperator,
     DaoCloudRedeployOperator,
 )
+from airflow_provider_daocloud.operators.stacks import DaoCloudStackActionOperator
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
 from tests.ids import named
 from tests.waiting.modes import ENDS_FROM_TRIGGER, OPERATOR_MODES, Run, log_of
@@ -35,6 +37,18 @@ def act(**arguments: Any) -> DaoCloudAppActionOperator:
 def redeploy(**arguments: Any) -> DaoCloudRedeployOperator:
     arguments = {"task_id": "task", "app_id": "an-app", "release_name": "v1"} | arguments
     return DaoCloudRedeployOperator(**arguments)
+
+
+def build(**arguments: Any) -> DaoCloudTriggerBuildOperator:
+    return DaoCloudTriggerBuildOperator(
+        **{"task_id": "task", "build_flow_id": "a-flow"} | arguments
+    )
+
+
+def stack(**arguments: Any) -> DaoCloudStackActionOperator:
+    return DaoCloudStackActionOperator(
+        **{"task_id": "task", "stack_id": "a-stack", "action": "restart"} | arguments
+    )
 
 
 def dag(**arguments: Any) -> DAG:
@@ -65,6 +79,81 @@ def test_ids_release_and_connection_are_rendered() -> None:
     other.render_template_fields(context)
     assert (task.app_id, task.release_name, task.daocloud_conn_id) == ("a", "v2", "c")
     assert other.app_id == "a"
+
+
+NATIVE = "Native rendering (render_template_as_native_obj)"
+
+
+def native(make: Callable[..., Any], **arguments: Any) -> Callable[[], Any]:
+    """Return what makes a task, and renders it as Airflow does where a DAG renders natively."""
+    context: Any = {"params": {"release": "1.10", "number": "20240101"}}
+
+    def made() -> Any:
+        with dag(render_template_as_native_obj=True):
+            task = make(**arguments)
+        task.render_template_fields(context)
+        return task
+
+    return made
+
+
+@pytest.mark.parametrize("mode", OPERATOR_MODES)
+@pytest.mark.parametrize(
+    ("given", "release"),
+    [
+        ("20240101", "20240101"),
+        ("{{ params.number }}", "20240101"),
+        (20240101, "20240101"),
+        ("v1.10", "v1.10"),
+        ("'1.10'", "1.10"),
+        ("'{{ params.release }}'", "1.10"),
+    ],
+)
+def test_native_rendering_keeps_a_release(
+    sandbox: Sandbox, mode: str, given: Any, release: str
+) -> None:
+    app_id = app(sandbox)
+    rendered = native(redeploy, app_id=app_id, release_name=given, **OPERATOR_MODES[mode])
+    ending = Run(rendered).to_the_end()
+    assert ending.kind == "success", ending.error
+    assert sandbox.world.app(app_id).release_name == release
+    assert rendered().release_name == release
+
+
+@pytest.mark.parametrize("mode", OPERATOR_MODES)
+@pytest.mark.parametrize(
+    ("make", "field", "given"),
+    [
+        (redeploy, "release_name", "1.10"),
+        (redeploy, "release_name", "{{ params.release }}"),
+        (redeploy, "release_name", "1e5"),
+        (redeploy, "release_name", "True"),
+        (redeploy, "release_name", "1,2"),
+        (act, "app_id", "1.10"),
+        (build, "build_flow_id", "1.10"),
+        (build, "branch", "1.10"),
+        (stack, "stack_id", "True"),
+    ],
+    ids=named,
+)
+def test_what_native_rendering_spoils_is_refused_and_says_why(
+    sandbox: Sandbox, mode: str, make: Callable[..., Any], field: str, given: Any
+) -> None:
+    ending = Run(native(make, **{field: given}, **OPERATOR_MODES[mode])).to_the_end()
+    assert ending.kind == "AirflowFailException"
+    assert str(ending.error).startswith(f"{field}: must be a string, not ")
+    assert NATIVE in str(ending.error)
+    assert "'{{ … }}'" in str(ending.error)
+    assert not sandbox.counts
+
+
+def test_native_rendering_keeps_numbers_as_ids_and_names(sandbox: Sandbox) -> None:
+    sandbox.world.add_app("20240101", app_id="17")
+    for given in ({"app_id": "17"}, {"app_name": "20240101", "app_id": None}):
+        ending = Run(native(act, **given)).to_the_end()
+        assert ending.kind == "success", ending.error
+        assert ending.result["app_id"] == "17"
+    assert sandbox.effects == {"restart_app": 2}
 
 
 def test_mapping_over_apps() -> None:
@@ -170,7 +259,7 @@ def test_an_action_that_is_none(action: Any) -> None:
         (act, "app_id", "None"),
         (act, "app_id", "../build-flows"),
         (act, "app_id", "{{ params.app }}"),
-        (redeploy, "app_id", 5),
+        (redeploy, "app_id", 5.5),
         (redeploy, "release_name", ""),
         (redeploy, "release_name", "{{ params.release }}"),
         (redeploy, "release_name", "None"),

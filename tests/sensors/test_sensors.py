@@ -313,6 +313,54 @@ def test_a_release_that_renders_to_nothing_is_not_any_release(sandbox: Sandbox, 
     assert not sandbox.counts
 
 
+def native(make: Callable[..., Any], **arguments: Any) -> Callable[[], Any]:
+    """Return what makes a sensor, and renders it as Airflow does where a DAG renders natively."""
+
+    def made() -> Any:
+        with dag(render_template_as_native_obj=True):
+            task = make(**arguments)
+        task.render_template_fields({})
+        return task
+
+    return made
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+@pytest.mark.parametrize("given", ["20240101", "'20240101'"])
+def test_native_rendering_keeps_a_release(sandbox: Sandbox, mode: str, given: str) -> None:
+    sandbox.world.add_app("web", app_id="17", release_name="20240101")
+    flow = sandbox.world.add_build_flow("web", build_flow_id="18", package_id="1")
+    how = {"poke_interval": 0.05, "timeout": 5.0} | SENSOR_MODES[mode]
+    rendered = native(app_sensor, app_id="17", release_name=given, **how)
+    ending = Run(rendered).to_the_end()
+    assert ending.kind == "success", ending.error
+    assert ending.result["release_name"] == "20240101"
+    flow.status = "Success"
+    rendered = native(flow_sensor, build_flow_id="18", not_package_id="1", **how | {"timeout": 0.3})
+    assert Run(rendered).to_the_end().kind == "AirflowSensorTimeout"
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (app_sensor, "app_id"),
+        (app_sensor, "release_name"),
+        (flow_sensor, "not_package_id"),
+        (action_sensor, "action_id"),
+        (build_sensor, "build_id"),
+    ],
+    ids=named,
+)
+def test_what_native_rendering_spoils_is_refused_and_says_why(
+    sandbox: Sandbox, mode: str, make: Callable[..., Any], field: str
+) -> None:
+    ending = Run(native(make, **{field: "1.10"}, **SENSOR_MODES[mode])).to_the_end()
+    assert ending.kind == "AirflowFailException"
+    assert str(ending.error).startswith(f"{field}: must be a string, not float: 1.1. Native ")
+    assert not sandbox.counts
+
+
 # --- events ---------------------------------------------------------------------------------------
 
 FOREIGN: list[Any] = [
@@ -396,6 +444,9 @@ REASONS = {
     ),
     "a template asks for what Airflow's triggerer cannot look up": lambda: starting(
         action_id="{{ ti.xcom_pull(task_ids='post') }}"
+    ),
+    "its templates are rendered natively, which Airflow's triggerer does not do": lambda: starting(
+        dag=dag(render_template_as_native_obj=True)
     ),
     "its on_execute_callback would not run": lambda: starting(on_execute_callback=print),
     "its pre_execute would not run": lambda: starting(pre_execute=print),

@@ -65,11 +65,13 @@ class Ending:
     :param xcoms: everything that was pushed, the return value included.
     :param error: what was raised.
     :param workers: how many worker processes it took.
+    :param told: what its triggers were started with, told Airflow, and logged.
     """
 
     xcoms: dict[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
     workers: int = 0
+    told: list[str] = field(default_factory=list)
 
     @property
     def result(self) -> Any:
@@ -94,9 +96,9 @@ class Lines:
     warning = error = info
 
 
-def log_of(task: Any) -> Lines:
+def log_of(task: Any, lines: Lines | None = None) -> Lines:
     """Give an operator or a trigger a log that keeps its lines."""
-    lines = Lines()
+    lines = Lines() if lines is None else lines
     # By Airflow's line, one or the other is where it keeps its logger.
     task._log = task._cached_logger = lines
     return lines
@@ -216,7 +218,10 @@ class Run:
         next_kwargs: Mapping[str, Any],
         limit: timedelta | None,
     ) -> None:
-        event = asyncio.run(first_event(path, kwargs, limit))
+        lines = Lines()
+        event = asyncio.run(first_event(path, kwargs, limit, log=lines))
+        payload = getattr(event, "xcoms", event.payload)
+        self.ending.told += [repr(kwargs), repr(payload), *(line for _, line in lines.lines)]
         if type(event).__name__ == "TaskSuccessEvent":
             for key, value in (event.xcoms or {}).items():
                 self.ti.xcom_push(key, value)
@@ -329,7 +334,12 @@ def rotate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, token: str) -> Non
 
 
 async def first_event(
-    path: str, kwargs: dict[str, Any], limit: timedelta | None = None, *, alone: bool = True
+    path: str,
+    kwargs: dict[str, Any],
+    limit: timedelta | None = None,
+    *,
+    alone: bool = True,
+    log: Lines | None = None,
 ) -> Any:
     """Run a trigger from what is stored of it, as the triggerer does, and return its event.
 
@@ -337,8 +347,11 @@ async def first_event(
     :param kwargs: its arguments.
     :param limit: Airflow's own time-out, which must not come before the trigger's.
     :param alone: whether nothing else runs in the loop, so that nothing may be left in it.
+    :param log: where it is to log.
     """
     trigger = trigger_of(path, kwargs)
+    if log is not None:
+        log_of(trigger, log)
     if limit is not None:
         trigger.timeout_after = datetime.now(UTC) + limit
     seconds = limit.total_seconds() if limit else None

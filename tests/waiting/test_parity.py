@@ -38,8 +38,10 @@ from tests.waiting.modes import (
     OPERATOR_MODES,
     SENSOR_MODES,
     Ending,
+    Lines,
     Modes,
     Run,
+    log_of,
 )
 
 
@@ -129,6 +131,28 @@ def action_fails_without_a_word(sandbox: Sandbox) -> Expected:
         ids,
         kind="DaoCloudActionFailedError",
         message=f"action {ids['action_id']} of app {ids['app_id']}: FAILED; no message.",
+    )
+
+
+def action_fails_and_tells_the_token(sandbox: Sandbox) -> Expected:
+    said = f"docker login -p {sandbox.token} failed"
+    ids = action_of(sandbox, ActionPlan(polls=2, state="FAILED", message=said))
+    return sensor(
+        ids,
+        kind="DaoCloudActionFailedError",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: FAILED; "
+        "DaoCloud says: docker login -p *** failed",
+    )
+
+
+def action_is_in_a_state_of_the_token(sandbox: Sandbox) -> Expected:
+    ids = action_of(sandbox, ActionPlan(by_hand=True))
+    sandbox.set_options(state_words={"IN_PROCESS": sandbox.token})
+    return sensor(
+        ids | {"timeout": 0.3},
+        kind="AirflowSensorTimeout",
+        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 0.3 s, "
+        "and it is ***. Note: '***' is a state that this provider does not know.",
     )
 
 
@@ -253,6 +277,8 @@ ACTION_SENSOR: list[Scenario] = [
     action_has_succeeded,
     action_fails,
     action_fails_without_a_word,
+    action_fails_and_tells_the_token,
+    action_is_in_a_state_of_the_token,
     action_can_be_read_late,
     action_is_unknown,
     app_is_unknown,
@@ -323,6 +349,22 @@ def build_ends_as(status: str) -> Scenario:
 
     scenario.__name__ = f"build_ends_as_{status.lower()}"
     return scenario
+
+
+def build_is_killed(sandbox: Sandbox) -> Expected:
+    """A word of the real service that no page has."""
+    flow = web_flow(sandbox)
+    sandbox.set_options(state_words={"Failure": "Killed"})
+    sandbox.world.start_build(flow.id, BuildPlan(polls=2, outcome="Failure"))
+    message = f"build flow {flow.id}: the build is Killed."
+    return flow_sensor(flow, {"kind": "DaoCloudBuildFailedError", "message": message})
+
+
+def this_build_is_killed(sandbox: Sandbox) -> Expected:
+    sandbox.set_options(state_words={"Failure": "Killed"})
+    build, ids = build_of(sandbox, BuildPlan(polls=2, outcome="Failure"))
+    message = f"build {build.id} of build flow {build.build_flow_id}: the build is Killed."
+    return build_sensor(ids, kind="DaoCloudBuildFailedError", message=message)
 
 
 def build_failure_is_waited_for(sandbox: Sandbox) -> Expected:
@@ -473,6 +515,7 @@ FLOW_SENSOR: list[Scenario] = [
     build_succeeds,
     build_has_succeeded,
     *(build_ends_as(status) for status in ("Failure", "Error", "Cancelled", "Timeout")),
+    build_is_killed,
     build_failure_is_waited_for,
     flow_is_unknown,
     build_flow_id_is_none,
@@ -525,6 +568,12 @@ def app_is_spelled_otherwise(sandbox: Sandbox) -> Expected:
     return app_sensor(app, {"result": result}, target_states=["stopped", "sleeping"])
 
 
+def app_is_called_as_the_token(sandbox: Sandbox) -> Expected:
+    app = sandbox.world.add_app(sandbox.token)
+    image = "daocloud.io/sandbox/***"
+    return app_sensor(app, {"result": APP_RESULT | {"id": app.id, "name": "***", "image": image}})
+
+
 def app_runs_the_new_release(sandbox: Sandbox) -> Expected:
     app = sandbox.world.add_app("web")
     sandbox.world.plan(ActionPlan(seconds=0.3))
@@ -571,6 +620,7 @@ APP_SENSOR: list[Scenario] = [
     app_comes_up,
     app_is_up,
     app_is_spelled_otherwise,
+    app_is_called_as_the_token,
     app_runs_the_new_release,
     app_stays_down,
     app_keeps_its_release,
@@ -698,6 +748,7 @@ def build_id_is_none(sandbox: Sandbox) -> Expected:
 BUILD_SENSOR: list[Scenario] = [
     this_build_succeeds,
     this_build_has_succeeded,
+    this_build_is_killed,
     this_build_is_named_by_its_number,
     this_build_succeeds_and_the_next_one_fails,
     *(this_build_ends_as(status) for status in ("Failure", "Cancelled")),
@@ -953,6 +1004,22 @@ def fails(sandbox: Sandbox, actor: Actor) -> Expected:
     )
 
 
+def fails_and_tells_the_token(sandbox: Sandbox, actor: Actor) -> Expected:
+    thing_id = actor.add(sandbox)
+    said = f"docker login -p {sandbox.token} failed"
+    sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message=said))
+    failure = f"{actor.thing.words.format(thing_id)}: FAILED; DaoCloud says: docker login -p ***"
+    if "rollback_on_failure" not in actor.arguments:
+        return actor.ends(thing_id, kind="DaoCloudActionFailedError", message=f"{failure} failed")
+    actor.plan(sandbox, polls=2)
+    return actor.ends(
+        thing_id,
+        kind="DaoCloudRolledBackError",
+        message=f"Release v2 failed: {failure} failed. "
+        "Rolled back: v1.0.0 runs again (action the action).",
+    )
+
+
 def takes_too_long(sandbox: Sandbox, actor: Actor) -> Expected:
     thing_id = actor.add(sandbox)
     actor.plan(sandbox, by_hand=True)
@@ -1159,6 +1226,7 @@ ALL_DO = [
 
 # What only some do.
 SOME_DO: list[tuple[Callable[[Sandbox, Actor], Expected], tuple[str, ...]]] = [
+    (fails_and_tells_the_token, ("app_action", "redeploy_with_rollback", "stack_action")),
     (goes_to_none, ("redeploy", "rollback")),
     (outlasts_execution_timeout, ("app_action", "build")),
     (release_is_not_verified, ("verified_redeploy", "verified_rollback")),
@@ -1214,11 +1282,13 @@ class Done:
     """How a task was to end, and how it ended.
 
     :param names: what differs from run to run, and what it is.
+    :param token: what is in no text of it.
     """
 
     expected: Expected
     ending: Ending
     names: dict[str, str]
+    token: str
 
 
 @pytest.fixture(scope="module")
@@ -1243,18 +1313,21 @@ def run(modes: Modes, mode: str, scenario: Scenario, **changes: Any) -> Done:
 
         def make() -> Any:
             task = expected.task(task_id="task", **arguments)
+            logs.append(log_of(task))
             if expected.task is DaoCloudRollbackOperator:
                 task.render_template_fields({"ti": PULLED})
             return task
 
+        logs: list[Lines] = []
         ending = Run(make).to_the_end()
+        ending.told += [line for log in logs for _, line in log.lines]
         names = dict.fromkeys(sandbox.world.actions, "the action")
         if expected.task is DaoCloudTriggerBuildOperator:
             for flow in sandbox.world.build_flows.values():
                 for build in flow.builds.values():
                     names |= {build.tag: "the tag", build.sha: "the commit"}
                     names[str(build.id)] = "the action"
-        return Done(expected, ending, names)
+        return Done(expected, ending, names, sandbox.token)
 
     # Airflow's own time-out works in the main thread alone.
     together = "execution_timeout" not in scenario.__name__
@@ -1266,6 +1339,7 @@ def check(done: Done, different: tuple[str, str] | None = None) -> None:
     """Check that a task ended as it should, or as the known difference says."""
     expected, ending, names = done.expected, done.ending, done.names
     message = "" if ending.error is None else str(ending.error)
+    assert done.token not in "\n".join([repr(ending.error), repr(ending.xcoms), *ending.told])
     message = re.sub(r"unreadable for \d+ s", "unreadable for N s", message)
     if "execution_timeout" in expected.arguments:
         message = re.sub(r"after [0-9.]+ s", "after N s", message)
