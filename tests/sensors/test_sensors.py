@@ -462,6 +462,7 @@ DROPPED: dict[str, dict[str, Any]] = {
     "its on_success_callback would not run": {"on_success_callback": print},
     "its outlet events would not be emitted": {"outlets": [Asset("x://y")]},
     "its post_execute would not run": {"post_execute": print},
+    "its outputs would not be pushed one by one": {"multiple_outputs": True},
 }
 
 

@@ -25,6 +25,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred, timeout
 
 from airflow_provider_daocloud.deferral import airflow_version
 from airflow_provider_daocloud.sandbox import Sandbox
+from tests.xcoms import run_id
 
 if TYPE_CHECKING:
     import pytest
@@ -122,11 +123,12 @@ class FakeStore:
 class FakeTaskInstance:
     """The parts of a task instance that operators use."""
 
-    dag_id, task_id, run_id, map_index = "dag", "task", "run", -1
+    dag_id, task_id, map_index = "dag", "task", -1
     try_number, max_tries = 1, 0
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending
+        self.run_id = run_id(self.xcom_push)
         self.first_reschedule: datetime | None = None
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -216,10 +218,11 @@ class Run:
         next_kwargs: Mapping[str, Any],
         limit: timedelta | None,
     ) -> None:
-        event = asyncio.run(first_event(path, kwargs, limit))
+        event = asyncio.run(first_event(path, kwargs, limit, ti=self.ti))
         if type(event).__name__ == "TaskSuccessEvent":
             for key, value in (event.xcoms or {}).items():
-                self.ti.xcom_push(key, value)
+                # Airflow stores these as text: the next task would not read what was returned.
+                self.ti.xcom_push(key, json.dumps(value))
             return
         payload = json.loads(json.dumps(event.payload))
         arguments = {**next_kwargs, "event": payload}
@@ -329,16 +332,23 @@ def rotate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, token: str) -> Non
 
 
 async def first_event(
-    path: str, kwargs: dict[str, Any], limit: timedelta | None = None, *, alone: bool = True
+    path: str,
+    kwargs: dict[str, Any],
+    limit: timedelta | None = None,
+    *,
+    ti: Any = None,
+    alone: bool = True,
 ) -> Any:
     """Run a trigger from what is stored of it, as the triggerer does, and return its event.
 
     :param path: the trigger's class path.
     :param kwargs: its arguments.
     :param limit: Airflow's own time-out, which must not come before the trigger's.
+    :param ti: the task instance, as the triggerer gives it to the trigger of a deferred task.
     :param alone: whether nothing else runs in the loop, so that nothing may be left in it.
     """
     trigger = trigger_of(path, kwargs)
+    trigger._task_instance = ti  # its own setter wants a whole one of Airflow's
     if limit is not None:
         trigger.timeout_after = datetime.now(UTC) + limit
     seconds = limit.total_seconds() if limit else None
