@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import XComArg, conf
 
+from airflow_provider_daocloud.exceptions import was_mapped
 from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
@@ -113,8 +114,7 @@ def why_a_worker_pushes(task: Any) -> str | None:
     if getattr(task, "returns_dag_result", False):
         return "its result is the DAG's"
     # Of a mapped task, Airflow counts the instances, and not what each of them returned.
-    mapped = getattr(task, "_BaseOperator__from_mapped", False)
-    if not mapped and task.get_dag() is not None and any(task.iter_mapped_dependants()):
+    if not was_mapped(task) and task.get_dag() is not None and any(task.iter_mapped_dependants()):
         return "another task is mapped over its result"
     return None
 

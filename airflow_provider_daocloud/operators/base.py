@@ -36,7 +36,7 @@ from airflow_provider_daocloud.deferral import (
     ends_from_trigger,
     outcome_of_event,
 )
-from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
+from airflow_provider_daocloud.exceptions import FailsWhenUnmapped, airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import push_links
@@ -67,7 +67,7 @@ T = TypeVar("T")
 Stage = Literal["action", "joined", "verify"]
 
 
-class DaoCloudActOperator(BaseOperator):
+class DaoCloudActOperator(FailsWhenUnmapped, BaseOperator):
     """Base of the operators: post an action, then wait until it succeeded.
 
     :param wait_for_completion: whether to wait. If not, the task returns the action id, for a

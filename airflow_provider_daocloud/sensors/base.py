@@ -27,7 +27,12 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, FIRST_INTERVAL, check_seconds
+from airflow_provider_daocloud.arguments import (
+    DEFAULT_MAX_OUTAGE,
+    FIRST_INTERVAL,
+    NOT_GIVEN,
+    check_seconds,
+)
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
@@ -37,7 +42,12 @@ from airflow_provider_daocloud.deferral import (
     why_not_end_from_trigger,
     why_not_start_from_trigger,
 )
-from airflow_provider_daocloud.exceptions import outcome_error, outcome_of
+from airflow_provider_daocloud.exceptions import (
+    FailsWhenUnmapped,
+    outcome_error,
+    outcome_of,
+    was_mapped,
+)
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import push_links
@@ -55,7 +65,7 @@ else:
 STATE_KEY = "daocloud_wait"
 
 
-class DaoCloudSensor(BaseSensorOperator):
+class DaoCloudSensor(FailsWhenUnmapped, BaseSensorOperator):
     """Base of the sensors. All fields of Airflow's own sensors work as they are known.
 
     A fault of DaoCloud or of the network does not end the wait: it ends as *could not find out*
@@ -89,6 +99,8 @@ class DaoCloudSensor(BaseSensorOperator):
     failure: ClassVar[type[WaitError]]
     # What the wait is for, as its arguments call it: ``app`` for ``app_id`` and ``app_name``.
     what: ClassVar[str]
+    # Arguments that can be left out, and in which a None of another task is a value all the same.
+    optional: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -122,6 +134,28 @@ class DaoCloudSensor(BaseSensorOperator):
         self._why_a_worker = "it is mapped, or run by dag.test()"
         self._tracker: waits.Tracker | None = None
         self._limit = TimeLimit(self.timeout)
+
+    @classmethod
+    def partial(cls, **arguments: Any) -> Any:  # type: ignore[override, unused-ignore]
+        """Return what is the same for all tasks of a mapped one, as for every operator.
+
+        A None that stands here is that of the DAG file: left out. See `given`.
+        """
+        left_out = [name for name in cls.optional if arguments.get(name) is None]
+        return super().partial(
+            **{name: value for name, value in arguments.items() if name not in left_out}
+        )
+
+    def given(self, value: Any) -> tuple[Any, bool]:
+        """Return an argument, and whether it is given: in ``__init__``, before it is rendered.
+
+        A template is given, whatever it renders to. So is what a mapped task gets, also None.
+
+        :param value: one of the `optional` arguments.
+        """
+        if value is NOT_GIVEN:
+            return None, False
+        return value, value is not None or was_mapped(self)
 
     @abstractmethod
     def wait_arguments(self) -> dict[str, Any]:
