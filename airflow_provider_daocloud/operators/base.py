@@ -179,6 +179,10 @@ class DaoCloudActOperator(FailsWhenUnmapped, BaseOperator):
             )
         wish = _wish(context)
         with airflow_errors(), self._leaving(journal, wish):
+            self.take(context)
+            needless = self.needless(context)
+            if needless is not None:
+                return needless
             self._find()
             self.call(journals.Course())  # a bad argument ends here, before anything is sent
             push_links(self, context["ti"], self.hook.get_conn().endpoint)
@@ -196,6 +200,7 @@ class DaoCloudActOperator(FailsWhenUnmapped, BaseOperator):
             carried = _carried(event)
             if carried.stage == "joined":
                 journal.forget()
+            self.take(context)
             self._find(carried.found)
             doing = Try(context, journal, carried.course, carried.started or time.time())
             outcome = outcome_of_event(
@@ -278,6 +283,16 @@ class DaoCloudActOperator(FailsWhenUnmapped, BaseOperator):
         return self.failed(doing, outcome_error(outcome, failure))
 
     # --- what an operator may do differently ----------------------------------------------------
+
+    def take(self, context: Context) -> None:
+        """Take what the context alone has; in every process of the task."""
+
+    def needless(
+        self,
+        context: Context,  # noqa: ARG002 - see the operators
+    ) -> dict[str, Any] | None:
+        """Return what the task returns, if nothing is to be done at all."""
+        return None
 
     def resumed(self, doing: Try, entry: Entry) -> None:
         """Take up the course of an earlier try."""

@@ -130,9 +130,23 @@ class FakeTaskInstance:
         self._ending = ending
         self.run_id = run_id(self.xcom_push)
         self.first_reschedule: datetime | None = None
+        # What other tasks have pushed, and in which state they are.
+        self.others: dict[tuple[str, str], Any] = {}
+        self.states: dict[str, str] = {}
+        if AIRFLOW >= (3, 0):
+            self.get_task_states = lambda task_ids, run_ids, **_more: {
+                run_ids[0]: {task: self.states[task] for task in task_ids if task in self.states}
+            }
 
     def xcom_push(self, key: str, value: Any) -> None:
         self._ending.xcoms[key] = json.loads(json.dumps(value))
+
+    def xcom_pull(
+        self, task_ids: str, key: str = "return_value", map_indexes: int | None = None
+    ) -> Any:
+        assert map_indexes == self.map_index
+        own = self._ending.xcoms if task_ids == self.task_id else {}
+        return own.get(key, self.others.get((task_ids, key)))
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
@@ -153,7 +167,13 @@ class Run:
             "ti": self.ti,
             "task_instance": self.ti,
             "task_state_store": self.store,
-            "dag_run": SimpleNamespace(run_id="run", clear_number=0),
+            "dag_run": SimpleNamespace(
+                run_id="run",
+                clear_number=0,
+                get_task_instance=lambda task_id, map_index: SimpleNamespace(
+                    state=self.ti.states.get(task_id)
+                ),
+            ),
         }
 
     def to_the_end(self) -> Ending:
