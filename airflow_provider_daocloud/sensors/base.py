@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -191,12 +192,24 @@ class DaoCloudSensor(FailsWhenUnmapped, BaseSensorOperator):
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
     ) -> Any:
-        """Resume, and end in the words of every mode, which Airflow's sensors would replace."""
+        """Resume, and end as in every mode, where Airflow's sensors would end in another way.
+
+        A trigger that crashed is *could not find out*: no failure that ``soft_fail`` lets pass.
+        """
+        never_came_back = next_method == "__fail__"
+        crashed = never_came_back and "timeout" not in str((next_kwargs or {}).get("error"))
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as e:
-            if isinstance(e.__cause__, AirflowSkipException):
-                raise e.__cause__ from e.__cause__.__cause__
+            cause = e.__cause__
+            if isinstance(cause, AirflowSkipException) or (
+                crashed and cause is not None and not self.never_fail
+            ):
+                raise cause from cause.__cause__
+            raise
+        except AirflowException as e:
+            if never_came_back and self.never_fail:  # Airflow 2 knows soft_fail alone here
+                raise AirflowSkipException(str(e)) from e
             raise
 
     def execute_complete(
