@@ -11,6 +11,15 @@ from airflow_provider_daocloud.api.errors import InputError
 
 T = TypeVar("T")
 
+
+class _NotGiven:
+    def __repr__(self) -> str:
+        return "NOT_GIVEN"
+
+
+# The default of an argument for which a None can be a value: what a mapped task is given.
+NOT_GIVEN: Any = _NotGiven()
+
 # Seconds for which DaoCloud may be unreadable before a wait gives up.
 DEFAULT_MAX_OUTAGE = 600.0
 # The first looks are this many seconds apart; then the pause grows with the time waited.

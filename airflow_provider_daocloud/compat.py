@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AirflowSkipException,
         AirflowTaskTimeout,
     )
+    from airflow.sdk.execution_time.timeout import timeout
     from airflow.sdk.execution_time.xcom import XCom
     from airflow.sdk.observability.stats import Stats
 
@@ -55,6 +56,7 @@ __all__ = [
     "XComArg",
     "conf",
     "get_async_connection",
+    "timeout",
 ]
 
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
@@ -79,6 +81,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "XCom": ("airflow.sdk.execution_time.xcom", "airflow.models.xcom"),
     "XComArg": ("airflow.sdk", "airflow.models.xcom_arg"),
     "conf": ("airflow.sdk.configuration", "airflow.configuration"),
+    "timeout": ("airflow.sdk.execution_time.timeout", "airflow.utils.timeout"),
 }
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_daocloud.compat import XComArg, conf
+from airflow_provider_daocloud.exceptions import was_mapped
 from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
@@ -99,8 +100,22 @@ def why_not_end_from_trigger(task: Any) -> str | None:
         "on_success_callback": "its on_success_callback would not run",
         "outlets": "its outlet events would not be emitted",
         "_post_execute_hook": "its post_execute would not run",
+        "multiple_outputs": "its outputs would not be pushed one by one",
     }
     return next((why for field, why in dropped.items() if getattr(task, field, None)), None)
+
+
+def why_a_worker_pushes(task: Any) -> str | None:
+    """Return what the whole DAG wants of the task's result that only a worker does, or None.
+
+    :param task: the operator, as a worker or the triggerer has it; its DAG is complete.
+    """
+    if getattr(task, "returns_dag_result", False):
+        return "its result is the DAG's"
+    # Of a mapped task, Airflow counts the instances, and not what each of them returned.
+    if not was_mapped(task) and task.get_dag() is not None and any(task.iter_mapped_dependants()):
+        return "another task is mapped over its result"
+    return None
 
 
 def why_not_start_from_trigger(task: Any, values: Iterable[object]) -> str | None:
@@ -162,7 +177,7 @@ def ends_from_trigger(task: Any) -> bool:
     """
     if not task.end_from_trigger:
         return False
-    why_not = why_not_end_from_trigger(task)
+    why_not = why_not_end_from_trigger(task) or why_a_worker_pushes(task)
     if why_not is not None:
         task.log.info("A worker will end this task, not the trigger: %s.", why_not)
     return why_not is None

@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
@@ -19,6 +20,7 @@ from airflow_provider_daocloud.api.errors import (
     BuildFailedError,
     CouldNotFindOutError,
     DaoCloudError,
+    InputError,
     WaitError,
     WaitTimeoutError,
 )
@@ -131,3 +133,37 @@ def airflow_errors() -> Iterator[None]:
         raise mapped from e
     except AirflowNotFoundException as e:
         raise AirflowFailException(str(e)) from e
+
+
+def was_mapped(task: Any) -> bool:
+    """Return whether an operator is one of those that Airflow makes of a mapped one.
+
+    :param task: the operator; in its own ``__init__`` too.
+    """
+    return bool(getattr(task, "_BaseOperator__from_mapped", False))
+
+
+class FailsWhenUnmapped:
+    """Base of all operators: a bad argument that only shows in a mapped task fails it for good.
+
+    Anywhere else it is an error of the DAG file. Airflow makes the operator of a mapped task in a
+    worker, and would retry what is raised there.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _failing_when_unmapped(cls.__init__)  # type: ignore[method-assign]
+
+
+def _failing_when_unmapped(init: Callable[..., None]) -> Callable[..., None]:
+    @wraps(init)
+    def failing_when_unmapped(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            init(self, *args, **kwargs)
+        except InputError as e:
+            if was_mapped(self):
+                raise AirflowFailException(str(e)) from e
+            raise
+
+    return failing_when_unmapped

@@ -1,8 +1,8 @@
 """Links from a task to its app, build flow or stack in DaoCloud's dashboard.
 
 The task pushes the URL as an XCom when it begins, so that the link is there while the task runs,
-while it is deferred and when it has failed. Airflow reads it from there: 3.x by the XCom's key, and
-2.11 by `get_link`. No link asks DaoCloud for anything.
+while it is deferred and when it has failed. Airflow reads it from there: 3.x by the XCom's key, in
+its database, and 2.11 by `get_link`. No link asks DaoCloud for anything.
 
 The paths of the dashboard are documented nowhere. They stand here alone, as ``path``.
 """
@@ -43,7 +43,10 @@ class DashboardLink(BaseOperatorLink):
         """
         from airflow_provider_daocloud.compat import XCom
 
-        return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
+        read = getattr(XCom, "_get_xcom_db_ref", None)
+        if read is None:  # Airflow 2
+            return XCom.get_value(ti_key=ti_key, key=self.xcom_key) or ""
+        return read(key=self.xcom_key, **_task_of(ti_key)).value or ""
 
 
 class AppLink(DashboardLink):
@@ -73,6 +76,30 @@ class StackLink(DashboardLink):
     xcom_key = "daocloud_stack_link"
 
 
+def push_link(ti: Any, key: str, url: str) -> None:
+    """Push the URL of one link to where Airflow reads it.
+
+    Airflow 3 reads it in its database, and shows what it finds: what a custom XCom backend had
+    stored there could be the name of a file. So it is pushed past the backend, as Airflow itself
+    does when the task ends. Airflow 2 pushes and reads through the backend.
+
+    :param ti: the task instance, or what tells which it is.
+    :param key: the link's XCom.
+    :param url: the URL.
+    """
+    from airflow_provider_daocloud.compat import XCom
+
+    store = getattr(XCom, "_set_xcom_in_db", None)
+    if store is None:
+        ti.xcom_push(key=key, value=url)
+    else:
+        store(key=key, value=url, **_task_of(ti))
+
+
+def _task_of(ti: Any) -> dict[str, Any]:
+    return {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+
+
 def push_links(task: Any, ti: Any, endpoint: Endpoint) -> None:
     """Push the URLs of a task's links, in a worker.
 
@@ -82,4 +109,4 @@ def push_links(task: Any, ti: Any, endpoint: Endpoint) -> None:
     """
     for link in task.operator_extra_links:
         if isinstance(link, DashboardLink):  # a subclass may have others too
-            ti.xcom_push(key=link.xcom_key, value=link.url(endpoint, task))
+            push_link(ti, link.xcom_key, link.url(endpoint, task))

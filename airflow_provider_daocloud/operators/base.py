@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
@@ -29,14 +29,14 @@ from airflow_provider_daocloud.arguments import (
     check_seconds,
     one_of,
 )
-from airflow_provider_daocloud.compat import AirflowTaskTimeout, BaseOperator
+from airflow_provider_daocloud.compat import AirflowTaskTimeout, BaseOperator, timeout
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
     default_deferrable,
     ends_from_trigger,
     outcome_of_event,
 )
-from airflow_provider_daocloud.exceptions import airflow_errors, outcome_error
+from airflow_provider_daocloud.exceptions import FailsWhenUnmapped, airflow_errors, outcome_error
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import push_links
@@ -66,7 +66,7 @@ T = TypeVar("T")
 Stage = Literal["action", "joined", "verify"]
 
 
-class DaoCloudActOperator(TextFields, BaseOperator):
+class DaoCloudActOperator(FailsWhenUnmapped, TextFields, BaseOperator):
     """Base of the operators: post an action, then wait until it succeeded.
 
     :param wait_for_completion: whether to wait. If not, the task returns the action id, for a
@@ -74,6 +74,8 @@ class DaoCloudActOperator(TextFields, BaseOperator):
     :param poll_interval: the longest time between two looks, in seconds (or a timedelta); the
         first looks come sooner.
     :param timeout: seconds (or a timedelta) to wait for the action; a last look is taken then.
+        Airflow's ``execution_timeout`` bounds all that one try does, the time in the triggerer
+        included.
     :param max_outage: seconds (or a timedelta) for which DaoCloud may be unreadable before the
         task ends as *could not find out*; 0 ends it at the first fault.
     :param deferrable: whether to wait in the triggerer, which costs next to nothing. Default:
@@ -167,6 +169,7 @@ class DaoCloudActOperator(TextFields, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Post the action unless an earlier try did, and wait for it unless told not to."""
+        started = time.time()
         journal = self._journal(context)
         if self.durable and journal.store is None:
             self.log.info(
@@ -175,10 +178,14 @@ class DaoCloudActOperator(TextFields, BaseOperator):
             )
         wish = _wish(context)
         with airflow_errors(), self._leaving(journal, wish):
+            self.take(context)
+            needless = self.needless(context)
+            if needless is not None:
+                return needless
             self._find()
             self.call(journals.Course())  # a bad argument ends here, before anything is sent
             push_links(self, context["ti"], self.hook.get_conn().endpoint)
-            doing = Try(context, journal, journals.Course())
+            doing = Try(context, journal, journals.Course(), started)
             entry = journal.read()
             if entry is not None and entry.is_of(doing.wish):
                 self.resumed(doing, entry)
@@ -192,8 +199,9 @@ class DaoCloudActOperator(TextFields, BaseOperator):
             carried = _carried(event)
             if carried.stage == "joined":
                 journal.forget()
+            self.take(context)
             self._find(carried.found)
-            doing = Try(context, journal, carried.course)
+            doing = Try(context, journal, carried.course, carried.started or time.time())
             outcome = outcome_of_event(
                 event,
                 lambda: self.wait_for(_pushed_id(self, context)),
@@ -225,6 +233,10 @@ class DaoCloudActOperator(TextFields, BaseOperator):
 
     def pursue(self, doing: Try) -> Any:
         """Post what the course asks for, or join it, and wait."""
+        with self._rest_of_time(doing):
+            return self._pursue(doing)
+
+    def _pursue(self, doing: Try) -> Any:
         act = self._act(doing.context, doing.journal, doing.course)
         begun = self.begin(doing, act)
         if isinstance(begun, acting.Joined):
@@ -270,6 +282,16 @@ class DaoCloudActOperator(TextFields, BaseOperator):
         return self.failed(doing, outcome_error(outcome, failure))
 
     # --- what an operator may do differently ----------------------------------------------------
+
+    def take(self, context: Context) -> None:
+        """Take what the context alone has; in every process of the task."""
+
+    def needless(
+        self,
+        context: Context,  # noqa: ARG002 - see the operators
+    ) -> dict[str, Any] | None:
+        """Return what the task returns, if nothing is to be done at all."""
+        return None
 
     def resumed(self, doing: Try, entry: Entry) -> None:
         """Take up the course of an earlier try."""
@@ -369,8 +391,25 @@ class DaoCloudActOperator(TextFields, BaseOperator):
 
     def _limit(self, doing: Try, carried: Carried) -> TimeLimit:
         spent = time.time() - doing.started
-        timeout = self.timeout if carried.timeout is None else carried.timeout
-        return TimeLimit.of(timeout, self.execution_timeout, spent)
+        seconds = self.timeout if carried.timeout is None else carried.timeout
+        return TimeLimit.of(seconds, self.execution_timeout, spent)
+
+    def _rest_of_time(self, doing: Try) -> AbstractContextManager[Any]:
+        """Bound what is begun now by what is left of ``execution_timeout``.
+
+        Airflow 3 gives the whole of it anew to each process, and so to each deferral.
+        """
+        if self.execution_timeout is None:
+            return nullcontext()
+        whole = self.execution_timeout.total_seconds()
+        left = whole - (time.time() - doing.started)
+        if left <= 0:
+            failure = f"{doing.course.failure} " if doing.course.failure else ""
+            raise AirflowTaskTimeout(
+                f"{failure}The execution_timeout of {whole:.10g} s is over, the time in the "
+                "triggerer included. Nothing more was posted."
+            )
+        return timeout(left)  # type: ignore[no-untyped-call, no-any-return, unused-ignore]
 
     def _block(self, doing: Try, wait: waits.Wait, carried: Carried) -> waits.Outcome:
         self._waited_for = wait
@@ -407,6 +446,7 @@ class DaoCloudActOperator(TextFields, BaseOperator):
 
     def _defer(self, doing: Try, wait: waits.Wait, carried: Carried) -> NoReturn:
         limit = self._limit(doing, carried)
+        carried = replace(carried, started=doing.started)
         if getattr(self, f"{self.what}_name") is not None:
             carried = replace(carried, found=getattr(self, f"{self.what}_id"))
         kind, what = trigger_of(wait)
@@ -449,13 +489,13 @@ class Try:
     :param context: Airflow's.
     :param journal: what earlier tries left, and what this one does.
     :param course: how far the wish is.
-    :param started: when this process began with it, in seconds since the epoch.
+    :param started: when it began, in whichever process, in seconds since the epoch.
     """
 
     context: Context
     journal: Journal
     course: Course
-    started: float = field(default_factory=time.time)
+    started: float
 
     @property
     def wish(self) -> Wish:
@@ -473,6 +513,7 @@ class Carried:
     :param timeout: seconds for this wait, if they are others than the task's ``timeout``.
     :param memory: what was seen of it before.
     :param found: the id, if a name was given: it is looked up once for a try.
+    :param started: when the try began, in seconds since the epoch.
     """
 
     stage: Stage
@@ -481,6 +522,7 @@ class Carried:
     timeout: float | None = None
     memory: dict[str, Any] | None = None
     found: str | None = None
+    started: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what the worker needs that goes on after it."""
@@ -489,6 +531,7 @@ class Carried:
             "course": asdict(self.course),
             "result": self.result,
             "found": self.found,
+            "started": self.started,
         }
 
 
@@ -500,12 +543,14 @@ def _carried(event: object) -> Carried:
     try:
         course = journals.Course.of_json(carry["course"])
         stage, result, found = carry["stage"], carry["result"], carry.get("found")
+        started = carry.get("started")
     except (KeyError, TypeError, AttributeError):
-        stage, course, result, found = None, journals.Course(), None, None
+        stage, course, result, found, started = None, journals.Course(), None, None, None
     known = stage in ("action", "joined", "verify") and isinstance(found, str | None)
+    known = known and isinstance(started, int | float | None)
     if not known or not isinstance(result, dict | None):
         raise InputError("event", f"the trigger carried something foreign: {carry!r:.200}")
-    return Carried(stage, course, result, found=found)
+    return Carried(stage, course, result, found=found, started=started)
 
 
 def _pushed_id(task: DaoCloudActOperator, context: Context) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,10 +26,13 @@ from airflow_provider_daocloud.operators.base import Carried, DaoCloudActOperato
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud import acting, targets, waits
+    from airflow_provider_daocloud import journal as journals
     from airflow_provider_daocloud.acting import Act
     from airflow_provider_daocloud.api import protocol
+    from airflow_provider_daocloud.compat import Context
     from airflow_provider_daocloud.journal import Course, Entry
 else:
+    journals = lazy("airflow_provider_daocloud.journal")
     protocol = lazy("airflow_provider_daocloud.api.protocol")
     targets = lazy("airflow_provider_daocloud.targets")
     waits = lazy("airflow_provider_daocloud.waits")
@@ -300,13 +303,20 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
     """Redeploy an app to the release that it ran before another task redeployed it.
 
     ``POST /v1/apps/{app_id}/actions/redeploy``, with the release that the other task pushed as XCom
-    ``previous_release_name``. See `DaoCloudRedeployOperator`.
+    ``previous_release_name``. See `DaoCloudRedeployOperator`. A redeploy that was skipped, by
+    Airflow or by its own ``skip_if_current``, has nothing to undo: the result then has
+    ``"skipped": True`` and no action id, and nothing is sent.
 
     :param app_id: the app's id (templated).
     :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
     :param redeploy_task_id: the task whose redeploy is undone. A mapped task undoes what the task
         with the same map index did.
+    :raises AirflowFailException: that task has not told what ran before it. Before Airflow 3.3, and
+        with ``durable=False``, a retry that recognises its own redeploy does not know it.
     """
+
+    # Not the release: it comes from an XCom as it is. Rendered natively, 1.10 would be a number.
+    template_fields: Sequence[str] = DaoCloudAppOperator.template_fields
 
     def __init__(
         self,
@@ -319,8 +329,50 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
         if not isinstance(redeploy_task_id, str) or not redeploy_task_id.strip():
             raise InputError("redeploy_task_id", "must be the id of the task that redeployed.")
         self.redeploy_task_id = redeploy_task_id
-        release = (
-            f"{{{{ ti.xcom_pull(task_ids={redeploy_task_id!r}, key={PREVIOUS_RELEASE_KEY!r}, "
-            "map_indexes=ti.map_index) }}"
+        super().__init__(app_id=app_id, app_name=app_name, release_name="", **kwargs)
+
+    def take(self, context: Context) -> None:
+        """Take the release that ran before."""
+        self.release_name = self._pulled(context, PREVIOUS_RELEASE_KEY) or ""
+
+    def needless(self, context: Context) -> dict[str, Any] | None:
+        """Return a result if there is nothing to undo.
+
+        :raises InputError: the other task may have redeployed, and what ran before is unknown.
+        """
+        if self.release_name:
+            self.log.info(
+                "Before task %s, release %s ran.", self.redeploy_task_id, self.release_name
+            )
+            return None
+        told = self._pulled(context, "return_value")
+        skipped = isinstance(told, Mapping) and told.get("skipped") is True
+        if skipped or _state_of(context, self.redeploy_task_id) == "skipped":
+            self.log.info("Task %s was skipped: nothing to undo.", self.redeploy_task_id)
+            asked = journals.Asked("redeploy_app", self.app_id)
+            return self.target().result(asked) | {"skipped": True}
+        raise InputError(
+            "redeploy_task_id",
+            f"task {self.redeploy_task_id!r} has pushed no {PREVIOUS_RELEASE_KEY}, so there is no "
+            "release to roll back to. Either it redeployed nothing (or has another id: a task "
+            "group puts its own before it), and nothing is to be undone; or it was a retry that "
+            "recognised the redeploy of an earlier try. Such a retry knows what ran before only "
+            "from Airflow 3.3 on, and with durable=True. Look at the app in DaoCloud: deploy the "
+            "release that it should run with a DaoCloudRedeployOperator, and mark this task as "
+            "success.",
         )
-        super().__init__(app_id=app_id, app_name=app_name, release_name=release, **kwargs)
+
+    def _pulled(self, context: Context, key: str) -> Any:
+        ti = context["ti"]
+        return ti.xcom_pull(task_ids=self.redeploy_task_id, key=key, map_indexes=ti.map_index)
+
+
+def _state_of(context: Context, task_id: str) -> object:
+    """Return the state of another task of the DAG run, with the same map index if it is mapped."""
+    ti: Any = context["ti"]
+    ask = getattr(ti, "get_task_states", None)
+    if ask is None:  # Airflow 2
+        dag_run: Any = context["dag_run"]
+        return getattr(dag_run.get_task_instance(task_id, map_index=ti.map_index), "state", None)
+    runs = ask(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id], map_index=ti.map_index)
+    return next(iter(runs.get(ti.run_id, {}).values()), None)

@@ -22,10 +22,12 @@ from airflow_provider_daocloud.api.errors import (
 from airflow_provider_daocloud.arguments import (
     DEFAULT_MAX_OUTAGE,
     FIRST_INTERVAL,
+    NOT_GIVEN,
     TextFields,
     check_seconds,
 )
 from airflow_provider_daocloud.compat import (
+    AirflowException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -41,7 +43,12 @@ from airflow_provider_daocloud.deferral import (
     why_not_end_from_trigger,
     why_not_start_from_trigger,
 )
-from airflow_provider_daocloud.exceptions import outcome_error, outcome_of
+from airflow_provider_daocloud.exceptions import (
+    FailsWhenUnmapped,
+    outcome_error,
+    outcome_of,
+    was_mapped,
+)
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import push_links
@@ -58,7 +65,7 @@ else:
 STATE_KEY = "daocloud_wait"
 
 
-class DaoCloudSensor(TextFields, BaseSensorOperator):
+class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
     """Base of the sensors. All fields of Airflow's own sensors work as they are known.
 
     A fault of DaoCloud or of the network does not end the wait: it ends as *could not find out*
@@ -92,6 +99,8 @@ class DaoCloudSensor(TextFields, BaseSensorOperator):
     failure: ClassVar[type[WaitError]]
     # What the wait is for, as its arguments call it: ``app`` for ``app_id`` and ``app_name``.
     what: ClassVar[str]
+    # Arguments that can be left out, and in which a None of another task is a value all the same.
+    optional: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -125,6 +134,28 @@ class DaoCloudSensor(TextFields, BaseSensorOperator):
         self._why_a_worker = "it is mapped, or run by dag.test()"
         self._tracker: waits.Tracker | None = None
         self._limit = TimeLimit(self.timeout)
+
+    @classmethod
+    def partial(cls, **arguments: Any) -> Any:  # type: ignore[override, unused-ignore]
+        """Return what is the same for all tasks of a mapped one, as for every operator.
+
+        A None that stands here is that of the DAG file: left out. See `given`.
+        """
+        left_out = [name for name in cls.optional if arguments.get(name) is None]
+        return super().partial(
+            **{name: value for name, value in arguments.items() if name not in left_out}
+        )
+
+    def given(self, value: Any) -> tuple[Any, bool]:
+        """Return an argument, and whether it is given: in ``__init__``, before it is rendered.
+
+        A template is given, whatever it renders to. So is what a mapped task gets, also None.
+
+        :param value: one of the `optional` arguments.
+        """
+        if value is NOT_GIVEN:
+            return None, False
+        return value, value is not None or was_mapped(self)
 
     @abstractmethod
     def wait_arguments(self) -> dict[str, Any]:
@@ -160,12 +191,24 @@ class DaoCloudSensor(TextFields, BaseSensorOperator):
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
     ) -> Any:
-        """Resume, and end in the words of every mode, which Airflow's sensors would replace."""
+        """Resume, and end as in every mode, where Airflow's sensors would end in another way.
+
+        A trigger that crashed is *could not find out*: no failure that ``soft_fail`` lets pass.
+        """
+        never_came_back = next_method == "__fail__"
+        crashed = never_came_back and "timeout" not in str((next_kwargs or {}).get("error"))
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException as e:
-            if isinstance(e.__cause__, AirflowSkipException):
-                raise e.__cause__ from e.__cause__.__cause__
+            cause = e.__cause__
+            if isinstance(cause, AirflowSkipException) or (
+                crashed and cause is not None and not self.never_fail
+            ):
+                raise cause from cause.__cause__
+            raise
+        except AirflowException as e:
+            if never_came_back and self.never_fail:  # Airflow 2 knows soft_fail alone here
+                raise AirflowSkipException(str(e)) from e
             raise
 
     def execute_complete(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.api.errors import ActionFailedError, AppStateError, BuildFailedError
-from airflow_provider_daocloud.arguments import id_or_name
+from airflow_provider_daocloud.arguments import NOT_GIVEN, id_or_name
 from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import AppLink, BuildFlowLink, StackLink
 from airflow_provider_daocloud.sensors.base import STATE_KEY, DaoCloudSensor
@@ -136,6 +136,7 @@ class DaoCloudAppSensor(DaoCloudSensor):
     what = "app"
     trigger_class = DaoCloudAppTrigger
     failure = AppStateError
+    optional = ("release_name",)
 
     def __init__(
         self,
@@ -143,15 +144,14 @@ class DaoCloudAppSensor(DaoCloudSensor):
         app_id: str | None = None,
         app_name: str | None = None,
         target_states: str | Iterable[str] = ("RUNNING",),
-        release_name: str | None = None,
+        release_name: str | None = NOT_GIVEN,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.app_id, self.app_name = id_or_name("app", app_id, app_name)
         self.target_states = [str(state) for state in waits.parse_states(target_states)]
-        self.release_name = release_name
         # Kept from before rendering: a template that renders to nothing is not any release.
-        self._with_release = release_name is not None
+        self.release_name, self._with_release = self.given(release_name)
         self._may_start_from_trigger()
 
     def wait_arguments(self) -> dict[str, Any]:
@@ -189,6 +189,7 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
     what = "build_flow"
     trigger_class = DaoCloudBuildFlowTrigger
     failure = BuildFailedError
+    optional = ("not_package_id",)
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         build_flow_id: str | None = None,
         build_flow_name: str | None = None,
         target_statuses: str | Iterable[str] = ("Success",),
-        not_package_id: str | None = None,
+        not_package_id: str | None = NOT_GIVEN,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -204,9 +205,8 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
             "build_flow", build_flow_id, build_flow_name
         )
         self.target_statuses = [str(status) for status in waits.parse_statuses(target_statuses)]
-        self.not_package_id = not_package_id
         # Kept from before rendering: a template that renders to nothing still asks for a new build.
-        self._new_build = not_package_id is not None
+        self.not_package_id, self._new_build = self.given(not_package_id)
         self._may_start_from_trigger()
 
     def wait_arguments(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ No argument is a secret, and all are JSON-safe.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable
@@ -22,9 +23,15 @@ from airflow_provider_daocloud.arguments import (
     FIRST_INTERVAL,
     INTERVAL_SHARE,
 )
-from airflow_provider_daocloud.deferral import TimeLimit
+from airflow_provider_daocloud.deferral import TimeLimit, why_a_worker_pushes
 from airflow_provider_daocloud.lazy import lazy
-from airflow_provider_daocloud.links import AppLink, BuildFlowLink, DashboardLink, StackLink
+from airflow_provider_daocloud.links import (
+    AppLink,
+    BuildFlowLink,
+    DashboardLink,
+    StackLink,
+    push_link,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud import waits
@@ -38,6 +45,8 @@ else:
 
 DEFAULT_TIMEOUT = 3600.0
 DEFAULT_POLL_INTERVAL = 10.0
+# For how many seconds a trigger tries to store an XCom, which may mean a file in another network.
+PUSH_SECONDS = 60.0
 
 
 class DaoCloudTrigger(BaseTrigger):
@@ -52,7 +61,8 @@ class DaoCloudTrigger(BaseTrigger):
     :param max_outage: seconds for which DaoCloud may be unreadable.
     :param memory: what was seen of the wait before it was deferred.
     :param limit: which of the task's settings ``timeout`` is: ``timeout`` or ``execution_timeout``.
-    :param end_task: whether to end the task here when the wait has succeeded.
+    :param end_task: whether to end the task here when the wait has succeeded. Where the result
+        cannot be stored from here, a worker ends it all the same.
     :param push_result: whether to push the result as the task's return value then.
     :param carry: JSON-safe data that the event hands back unchanged: with it, whoever deferred
         finds its place again in a course of several steps.
@@ -135,12 +145,10 @@ class DaoCloudTrigger(BaseTrigger):
             outcome = waits.Outcome.of_error(e)
         else:
             outcome = await self._watch(wait)
-        if outcome.kind == "succeeded" and self.end_task:
+        if outcome.kind == "succeeded" and self.end_task and await self._push(outcome.result):
             from airflow.triggers.base import TaskSuccessEvent
 
-            yield TaskSuccessEvent(
-                xcoms={"return_value": outcome.result} if self.push_result else None
-            )
+            yield TaskSuccessEvent()
         else:
             event = replace(outcome, limit=self.limit).as_event()
             if self.carry is not None:
@@ -164,28 +172,60 @@ class DaoCloudTrigger(BaseTrigger):
         finally:
             await watch.leave()
 
+    async def _push(self, result: dict[str, Any] | None) -> bool:
+        """Push the result, exactly as a worker would; return whether the task may end here.
+
+        Not in the event that ends the task: Airflow (3.3) stores what is in there past a custom
+        XCom backend, and as JSON text, so that the next task would read a string.
+        """
+        ti: Any = self.task_instance
+        if ti is None:  # ``dag.test()``
+            return False
+        task = getattr(ti, "task", None)  # there only if it was started from the trigger
+        why_not = None if task is None else why_a_worker_pushes(task)
+        if why_not is not None:
+            self.log.info("A worker will end this task, not the trigger: %s.", why_not)
+            return False
+        if not self.push_result:
+            return True
+        from airflow_provider_daocloud.compat import XCom
+
+        try:
+            # In a thread, since a backend may take its time: the loop is all triggers'.
+            async with asyncio.timeout(PUSH_SECONDS):
+                await asyncio.to_thread(
+                    XCom.set,
+                    key="return_value",
+                    value=result,
+                    dag_id=ti.dag_id,
+                    task_id=ti.task_id,
+                    run_id=ti.run_id,
+                    map_index=ti.map_index,
+                )
+        except Exception as e:
+            self.log.warning(
+                "The result cannot be stored from the triggerer (%s: %s): a worker will end this "
+                "task.",
+                type(e).__name__,
+                e,
+            )
+            return False
+        return True
+
     async def _push_link(self) -> None:
         """Push the task's link, if it was started from the trigger: no worker has done it."""
         # Airflow gives a trigger its task in this case alone (3.3+).
         if getattr(self, "task", None) is None:
             return
-        from airflow_provider_daocloud.compat import XCom
-
         ti: Any = self.task_instance
         try:
             endpoint = await accounts.accounts().endpoint(self.daocloud_conn_id)
         except Exception:
             return  # the wait will say so, or outlast it
         try:
-            # Not the task instance's own axcom_push: 3.3.2 gives it a task that this fails with.
-            await XCom.aset(
-                self.link.xcom_key,
-                self.link.url(endpoint, self),
-                dag_id=ti.dag_id,
-                task_id=ti.task_id,
-                run_id=ti.run_id,
-                map_index=ti.map_index,
-            )
+            async with asyncio.timeout(PUSH_SECONDS):
+                url = self.link.url(endpoint, self)
+                await asyncio.to_thread(push_link, ti, self.link.xcom_key, url)
         except Exception as e:  # a link is not worth a wait
             self.log.warning("The link of the task cannot be stored: %s", e)
 

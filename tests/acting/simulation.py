@@ -47,6 +47,7 @@ from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan, App, B
 from airflow_provider_daocloud.sandbox.options import Options
 from airflow_provider_daocloud.sandbox.service import ConnectionBrokenError, Service
 from airflow_provider_daocloud.sandbox.world import World
+from tests.xcoms import task_instance
 
 T = TypeVar("T")
 
@@ -471,9 +472,7 @@ class Simulation:
         self.points.crash = lambda name, number: crash in (name, number)
         # The operator asks how long ago that was, by the machine's clock.
         run_began = datetime.now(UTC) - timedelta(seconds=self.clock.time() - BEGIN)
-        ti = SimpleNamespace(
-            try_number=self.try_number, max_tries=self.max_tries, xcom_push=self._xcom_push
-        )
+        ti = task_instance(self._xcom_push, try_number=self.try_number, max_tries=self.max_tries)
         context = {
             "ti": ti,
             "task_state_store": self.store,

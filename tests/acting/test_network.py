@@ -24,6 +24,7 @@ from airflow_provider_daocloud.operators.daocloud import (
 )
 from airflow_provider_daocloud.sandbox import ActionPlan, Options, Sandbox
 from tests.acting.pages import hold_page
+from tests.xcoms import task_instance
 
 ASKED = {
     "start": ("start", ""),
@@ -103,7 +104,7 @@ def run(sandbox: Sandbox, fault: str, asked: str, on_ambiguous: Any) -> str:
     else:
         strike()
     context = {
-        "ti": SimpleNamespace(try_number=1, max_tries=0, xcom_push=lambda **_more: None),
+        "ti": task_instance(lambda _key, _value: None, try_number=1, max_tries=0),
         "task_state_store": Store(),
         "dag_run": SimpleNamespace(clear_number=0),
     }

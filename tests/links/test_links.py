@@ -39,6 +39,7 @@ from airflow_provider_daocloud.triggers.daocloud import (
 )
 from airflow_provider_daocloud.waits import Outcome
 from tests.waiting.modes import AIRFLOW, OPERATOR_MODES, RATE_LIMIT, SENSOR_MODES, Run
+from tests.xcoms import task_instance
 
 BASE = "https://dashboard.corp.example/daocloud"
 DAGS = Path(__file__).with_name("dags")
@@ -118,7 +119,7 @@ def test_a_subclass_may_have_links_of_its_own() -> None:
 
     task = SimpleNamespace(operator_extra_links=(Other(), links.AppLink()), app_id="a")
     pushed: dict[str, str] = {}
-    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    ti = task_instance(lambda key, value: pushed.update({key: value}))
     links.push_links(task, ti, Endpoint("https://x/v1", "t", dashboard_url=BASE))
     assert pushed == {"daocloud_app_link": f"{BASE}/apps/a"}
 
@@ -279,7 +280,7 @@ class XComs:
         self.error: Exception | None = None
         self._sandbox = sandbox
 
-    async def aset(self, key: str, value: Any, **of: Any) -> None:
+    def store(self, key: str, value: Any, **of: Any) -> None:
         assert of == {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": 3}
         self.served_before = dict(self._sandbox.counts)
         if self.error is not None:
@@ -290,7 +291,7 @@ class XComs:
 @pytest.fixture
 def xcoms(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> XComs:
     xcoms = XComs(sandbox)
-    monkeypatch.setattr(XCom, "aset", xcoms.aset, raising=False)
+    monkeypatch.setattr(XCom, "_set_xcom_in_db", xcoms.store, raising=False)
     return xcoms
 
 

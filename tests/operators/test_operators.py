@@ -401,6 +401,7 @@ DROPPED: dict[str, dict[str, Any]] = {
     "its on_success_callback would not run": {"on_success_callback": print},
     "its outlet events would not be emitted": {"outlets": [Asset("x://y")]},
     "its post_execute would not run": {"post_execute": print},
+    "its outputs would not be pushed one by one": {"multiple_outputs": True},
 }
 
 
@@ -416,6 +417,37 @@ def test_where_something_would_be_dropped_a_worker_ends_it_and_says_why(
     assert caught.value.trigger.end_task is False
     why = reason if ENDS_FROM_TRIGGER else "Airflow before 3.3"
     assert any("A worker will end this task" in line and why in line for _, line in log.lines)
+
+
+@pytest.mark.skipif(not ENDS_FROM_TRIGGER, reason="Airflow before 3.3 cannot")
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("mapped over", "another task is mapped over its result"),
+        ("returned", "its result is the DAG's"),
+        ("read", None),
+    ],
+)
+def test_a_worker_ends_what_the_whole_dag_wants_of_a_worker(
+    sandbox: Sandbox, what: str, reason: str | None
+) -> None:
+    """Airflow makes the tasks of a mapped one from what a worker notes of the result it pushes."""
+    with DAG("dag", schedule=None) as dag:
+        task = act(
+            app_id=app(sandbox, ActionPlan(by_hand=True)), deferrable=True, end_from_trigger=True
+        )
+        if what == "mapped over":
+            DaoCloudAppActionOperator.partial(task_id="b", action="stop").expand(app_id=task.output)
+        elif what == "returned":
+            dag.add_result(task.output)
+        else:
+            after = DaoCloudAppActionOperator(task_id="b", action="stop", app_id="{{ x }}")
+            after.set_upstream(task)
+    log = log_of(task)
+    with pytest.raises(TaskDeferred) as caught:
+        Run(lambda: task).execute()
+    assert caught.value.trigger.end_task is (reason is None)
+    assert reason is None or any(reason in line for _, line in log.lines)
 
 
 def test_a_deferred_operator_leaves_no_secret_behind(sandbox: Sandbox) -> None:

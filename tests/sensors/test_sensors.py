@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import (
     DAG,
+    AirflowException,
     AirflowFailException,
     AirflowSkipException,
     Asset,
@@ -363,6 +364,8 @@ def test_what_native_rendering_spoils_is_refused_and_says_why(
 
 # --- events ---------------------------------------------------------------------------------------
 
+# In Airflow's words: that its own time-out of a deferred task is over.
+TIMEOUT = "Trigger timeout" if AIRFLOW >= (3, 0) else "Trigger/execution timeout"
 FOREIGN: list[Any] = [
     None,
     "success",
@@ -388,6 +391,28 @@ def test_a_foreign_event_is_never_a_success(sandbox: Sandbox, event: Any) -> Non
             "execute_complete", {"event": event}, run.context
         )
     assert not sandbox.counts
+
+
+@pytest.mark.parametrize(
+    ("error", "flags", "kind"),
+    [
+        ("Trigger failure", {}, "TaskDeferralError"),
+        ("Trigger failure", {"soft_fail": True}, "TaskDeferralError"),
+        ("Trigger failure", {"never_fail": True}, "AirflowSkipException"),
+        (TIMEOUT, {"soft_fail": True}, "AirflowSkipException"),
+        (TIMEOUT, {"never_fail": True}, "AirflowSkipException"),
+    ],
+)
+def test_soft_fail_does_not_hide_that_the_trigger_crashed(
+    error: str, flags: dict[str, bool], kind: str
+) -> None:
+    """Nobody knows how the action goes; only never_fail skips then. A time-out is a failure."""
+    task = action_sensor(deferrable=True, **flags)
+    with pytest.raises(AirflowException) as caught:
+        task.resume_execution(
+            "__fail__", {"error": error, "traceback": ["it crashed"]}, Run(action_sensor).context
+        )
+    assert type(caught.value).__name__ == kind
 
 
 def test_no_event_at_all() -> None:
@@ -513,6 +538,7 @@ DROPPED: dict[str, dict[str, Any]] = {
     "its on_success_callback would not run": {"on_success_callback": print},
     "its outlet events would not be emitted": {"outlets": [Asset("x://y")]},
     "its post_execute would not run": {"post_execute": print},
+    "its outputs would not be pushed one by one": {"multiple_outputs": True},
 }
 
 

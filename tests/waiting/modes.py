@@ -25,6 +25,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred, timeout
 
 from airflow_provider_daocloud.deferral import airflow_version
 from airflow_provider_daocloud.sandbox import Sandbox
+from tests.xcoms import run_id
 
 if TYPE_CHECKING:
     import pytest
@@ -124,15 +125,30 @@ class FakeStore:
 class FakeTaskInstance:
     """The parts of a task instance that operators use."""
 
-    dag_id, task_id, run_id, map_index = "dag", "task", "run", -1
+    dag_id, task_id, map_index = "dag", "task", -1
     try_number, max_tries = 1, 0
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending
+        self.run_id = run_id(self.xcom_push)
         self.first_reschedule: datetime | None = None
+        # What other tasks have pushed, and in which state they are.
+        self.others: dict[tuple[str, str], Any] = {}
+        self.states: dict[str, str] = {}
+        if AIRFLOW >= (3, 0):
+            self.get_task_states = lambda task_ids, run_ids, **_more: {
+                run_ids[0]: {task: self.states[task] for task in task_ids if task in self.states}
+            }
 
     def xcom_push(self, key: str, value: Any) -> None:
         self._ending.xcoms[key] = json.loads(json.dumps(value))
+
+    def xcom_pull(
+        self, task_ids: str, key: str = "return_value", map_indexes: int | None = None
+    ) -> Any:
+        assert map_indexes == self.map_index
+        own = self._ending.xcoms if task_ids == self.task_id else {}
+        return own.get(key, self.others.get((task_ids, key)))
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
@@ -153,7 +169,13 @@ class Run:
             "ti": self.ti,
             "task_instance": self.ti,
             "task_state_store": self.store,
-            "dag_run": SimpleNamespace(run_id="run", clear_number=0),
+            "dag_run": SimpleNamespace(
+                run_id="run",
+                clear_number=0,
+                get_task_instance=lambda task_id, map_index: SimpleNamespace(
+                    state=self.ti.states.get(task_id)
+                ),
+            ),
         }
 
     def to_the_end(self) -> Ending:
@@ -219,12 +241,13 @@ class Run:
         limit: timedelta | None,
     ) -> None:
         lines = Lines()
-        event = asyncio.run(first_event(path, kwargs, limit, log=lines))
+        event = asyncio.run(first_event(path, kwargs, limit, ti=self.ti, log=lines))
         payload = getattr(event, "xcoms", event.payload)
         self.ending.told += [repr(kwargs), repr(payload), *(line for _, line in lines.lines)]
         if type(event).__name__ == "TaskSuccessEvent":
             for key, value in (event.xcoms or {}).items():
-                self.ti.xcom_push(key, value)
+                # Airflow stores these as text: the next task would not read what was returned.
+                self.ti.xcom_push(key, json.dumps(value))
             return
         payload = json.loads(json.dumps(event.payload))
         arguments = {**next_kwargs, "event": payload}
@@ -338,6 +361,7 @@ async def first_event(
     kwargs: dict[str, Any],
     limit: timedelta | None = None,
     *,
+    ti: Any = None,
     alone: bool = True,
     log: Lines | None = None,
 ) -> Any:
@@ -346,12 +370,14 @@ async def first_event(
     :param path: the trigger's class path.
     :param kwargs: its arguments.
     :param limit: Airflow's own time-out, which must not come before the trigger's.
+    :param ti: the task instance, as the triggerer gives it to the trigger of a deferred task.
     :param alone: whether nothing else runs in the loop, so that nothing may be left in it.
     :param log: where it is to log.
     """
     trigger = trigger_of(path, kwargs)
     if log is not None:
         log_of(trigger, log)
+    trigger._task_instance = ti  # its own setter wants a whole one of Airflow's
     if limit is not None:
         trigger.timeout_after = datetime.now(UTC) + limit
     seconds = limit.total_seconds() if limit else None

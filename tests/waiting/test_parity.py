@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -1160,12 +1159,9 @@ def rolling_back_is_refused(sandbox: Sandbox, actor: Actor) -> Expected:
 
 
 def goes_to_none(sandbox: Sandbox, actor: Actor) -> Expected:
-    to_none = {"release_name": "None"}
-    if actor.task is DaoCloudRollbackOperator:
-        to_none = {"redeploy_task_id": "nothing"}
     return actor.ends(
         actor.add(sandbox),
-        to_none,
+        {"release_name": "None"},
         kind="AirflowFailException",
         message="release_name: a template rendered to None. "
         "Does the task that it pulls from return a value?",
@@ -1227,7 +1223,7 @@ ALL_DO = [
 # What only some do.
 SOME_DO: list[tuple[Callable[[Sandbox, Actor], Expected], tuple[str, ...]]] = [
     (fails_and_tells_the_token, ("app_action", "redeploy_with_rollback", "stack_action")),
-    (goes_to_none, ("redeploy", "rollback")),
+    (goes_to_none, ("redeploy",)),
     (outlasts_execution_timeout, ("app_action", "build")),
     (release_is_not_verified, ("verified_redeploy", "verified_rollback")),
     *(
@@ -1271,12 +1267,6 @@ if not HAS_STORE:
     }
 
 
-# The task instance that a rollback finds the release by: what the task before it has pushed.
-PULLED = SimpleNamespace(
-    map_index=-1, xcom_pull=lambda task_ids, **_more: {"redeploy": "v2"}.get(task_ids)
-)
-
-
 @dataclass
 class Done:
     """How a task was to end, and how it ended.
@@ -1314,12 +1304,13 @@ def run(modes: Modes, mode: str, scenario: Scenario, **changes: Any) -> Done:
         def make() -> Any:
             task = expected.task(task_id="task", **arguments)
             logs.append(log_of(task))
-            if expected.task is DaoCloudRollbackOperator:
-                task.render_template_fields({"ti": PULLED})
             return task
 
         logs: list[Lines] = []
-        ending = Run(make).to_the_end()
+        run = Run(make)
+        # What a rollback finds the release by.
+        run.ti.others["redeploy", "previous_release_name"] = "v2"
+        ending = run.to_the_end()
         ending.told += [line for log in logs for _, line in log.lines]
         names = dict.fromkeys(sandbox.world.actions, "the action")
         if expected.task is DaoCloudTriggerBuildOperator:

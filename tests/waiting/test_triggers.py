@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
@@ -13,7 +14,6 @@ from typing import Any
 import httpx
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
-from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
@@ -27,6 +27,7 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudStackActionTrigger,
 )
 from tests.waiting.modes import AIRFLOW, WHO, Lines, log_of, rotate, trigger_of
+from tests.xcoms import task_instance
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -444,15 +445,13 @@ def test_a_link_that_cannot_be_pushed_is_no_reason_to_fail(
     count_look_ups(monkeypatch, OSError("once"))
     pushed: list[str] = []
 
-    async def push(key: str, value: str, **of: Any) -> None:
+    def push(key: str, _value: str) -> None:
         pushed.append(key)
         raise OSError("Airflow's API server is away")
 
     first, second = action(sandbox), action(sandbox)
-    monkeypatch.setattr(XCom, "aset", push)
-    ids = {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": -1}
     for trigger in (first, second):
-        trigger._task_instance = SimpleNamespace(task=object(), **ids)
+        trigger._task_instance = task_instance(push, task=object())
     # The first cannot look its connection up, the second cannot push.
     assert outcomes(first) + outcomes(second) == ["succeeded", "succeeded"]
     assert len(pushed) == 1
@@ -649,16 +648,88 @@ def test_an_event_carries_nothing_that_was_not_given(sandbox: Sandbox) -> None:
     assert asyncio.run(outcome(action(sandbox, carry={})))["carry"] == {}
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 3), reason="no trigger before it may end a task")
-def test_what_is_carried_is_no_xcom_of_a_task_that_the_trigger_ends(sandbox: Sandbox) -> None:
-    trigger = app(sandbox, carry=CARRIED, end_task=True)
+# --- what a trigger hands over when it ends the task ----------------------------------------------
+
+ends = pytest.mark.skipif(AIRFLOW < (3, 3), reason="no trigger before it may end a task")
+
+
+def event_of(trigger: Any, ti: Any) -> Any:
+    """Run a trigger that is given a task instance, as the triggerer does; return its event."""
+    trigger._task_instance = ti
 
     async def run() -> Any:
         return [event async for event in trigger.run()]
 
     (event,) = asyncio.run(run())
-    assert set(event.xcoms) == {"return_value"}
-    assert "carry" not in event.xcoms["return_value"]
+    return event
+
+
+@ends
+def test_what_is_carried_is_no_xcom_of_a_task_that_the_trigger_ends(sandbox: Sandbox) -> None:
+    pushed: dict[str, Any] = {}
+    ti = task_instance(pushed.__setitem__)
+    event = event_of(app(sandbox, carry=CARRIED, end_task=True), ti)
+    # Airflow stores what is in the event as text, and past a custom XCom backend.
+    assert (type(event).__name__, event.xcoms) == ("TaskSuccessEvent", None)
+    assert set(pushed) == {"return_value"}
+    assert "carry" not in pushed["return_value"]
+
+
+@ends
+def test_a_result_that_cannot_be_stored_is_left_to_a_worker(sandbox: Sandbox) -> None:
+    def away(_key: str, _value: Any) -> None:
+        raise OSError("no such bucket")
+
+    trigger = app(sandbox, carry=CARRIED, end_task=True)
+    log = log_of(trigger)
+    event = event_of(trigger, task_instance(away))
+    assert (event.payload["outcome"], event.payload["carry"]) == ("succeeded", CARRIED)
+    assert [line for _, line in log.lines if "OSError: no such bucket" in line]
+
+
+@ends
+def test_a_slow_xcom_backend_holds_up_no_other_wait(sandbox: Sandbox) -> None:
+    """It stores in another network, and the loop belongs to all triggers."""
+    over = threading.Event()
+
+    def slowly(_key: str, _value: Any) -> None:
+        assert over.wait(20)
+
+    slow, other = action(sandbox, end_task=True), flow(sandbox)
+    slow._task_instance = task_instance(slowly)
+
+    async def run() -> None:
+        stored = asyncio.create_task(anext(slow.run()))
+        assert (await outcome(other))["outcome"] == "succeeded"
+        assert not stored.done()
+        over.set()
+        assert type(await stored).__name__ == "TaskSuccessEvent"
+
+    asyncio.run(run())
+
+
+@ends
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_started_task_that_others_are_mapped_over_is_ended_by_a_worker(
+    sandbox: Sandbox, mapped: bool
+) -> None:
+    """Only the trigger can know: when the sensor was made, the tasks after it were not."""
+    pushed: dict[str, Any] = {}
+    ti = task_instance(pushed.__setitem__)
+    ti.task = SimpleNamespace(
+        get_dag=object, iter_mapped_dependants=lambda: iter(["a task"] if mapped else [])
+    )
+    event = event_of(action(sandbox, end_task=True), ti)
+    assert type(event).__name__ == ("TriggerEvent" if mapped else "TaskSuccessEvent")
+    assert ("return_value" in pushed) is not mapped
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="its dag.test() alone may get such an event")
+def test_dag_test_gets_an_event_with_the_result_in_it(sandbox: Sandbox) -> None:
+    """There, the trigger is told of no task instance, and an end by the trigger is unknown."""
+    event = event_of(action(sandbox, end_task=True), None)
+    assert event.payload["outcome"] == "succeeded"
+    assert event.payload["result"]["state"] == "SUCCESS"
 
 
 @pytest.mark.parametrize("bad", ["", "{{ x }}", "None", "a/b", None, 5], ids=repr)
