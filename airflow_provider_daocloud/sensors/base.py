@@ -293,7 +293,8 @@ class DaoCloudSensor(BaseSensorOperator):
                 return tracker.saw(self.hook.look(tracker.wait.call()))
             except CallError as e:
                 if alone and waits.is_fatal(e) and not tracker.memory.get("read"):
-                    tracker.memory["read"] = self._rescheduled_before(context)
+                    before = self._rescheduled_before(context)
+                    tracker.memory |= {"read": before, "seen": before}
                 tracker.missed(e, time.time())
                 # That the action was just posted, so that a replica may lag behind the POST.
                 lags = isinstance(e, NotFoundError) and not tracker.memory.get("seen")
