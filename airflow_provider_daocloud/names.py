@@ -228,6 +228,7 @@ def resolve(
             timeout=timeout,
             poll_interval=LONGEST_PAUSE,
             max_outage=max_outage,
+            memory={"read": task.hook.has_read},
             log=lambda *_: None,  # what it found is told below, and a fault in the error
         )
         take(task, lookup, look.result["id"])

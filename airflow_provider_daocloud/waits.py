@@ -30,6 +30,7 @@ from airflow_provider_daocloud.api.errors import (
     NotFoundError,
     RateLimitedError,
     RefusedError,
+    ServerFaultError,
     WaitError,
     WaitTimeoutError,
 )
@@ -53,9 +54,15 @@ from airflow_provider_daocloud.arguments import (
 
 # Seconds in which a 404 for what was just posted is taken for a read replica that lags behind.
 NOT_FOUND_GRACE = 10.0
+# Seconds in a row for which a 401, 403 or 404 may answer what could be read before. A gateway that
+# restarts or a firewall's false alarm passes in this time; a revoked token or a deleted app stays.
+REFUSAL_GRACE = 60.0
+# The refusals by which DaoCloud tells that the token, the right or the thing is gone.
+GONE = (401, 403, 404)
 
 Memory = dict[str, Any]
 S = TypeVar("S", bound=State)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -420,6 +427,87 @@ def is_fatal(error: DaoCloudError) -> bool:
     return isinstance(error, (InputError, AuthenticationError, NotFoundError, RefusedError))
 
 
+def refusal_grace(error: CallError, *, read: bool, max_outage: float) -> float | None:
+    """Return for how many seconds in a row an error may come before it is permanent.
+
+    This is the one rule for everything that reads, in every mode:
+
+    =================================  ======================  =====================================
+    error                              nothing was read yet    something was read with this token
+    =================================  ======================  =====================================
+    a fault, a web page, a 407         an outage               an outage
+    401, 403, 404                      permanent at once       permanent after `REFUSAL_GRACE`
+    any other refusal (3xx, 4xx)       permanent at once       an outage
+    =================================  ======================  =====================================
+
+    :param error: how an attempt to read ended.
+    :param read: whether anything was read with this token in this wait, in whichever process.
+    :param max_outage: seconds for which DaoCloud may be unreadable.
+    :return: None for an outage: it never becomes permanent, and ``max_outage`` bounds it.
+    """
+    if not is_fatal(error):
+        return None
+    if not read:
+        return 0.0
+    return min(REFUSAL_GRACE, max_outage) if error.status in GONE else None
+
+
+def is_permanent(error: CallError, memory: Memory, now: float, max_outage: float) -> bool:
+    """Whether an error is final by `refusal_grace`, given the errors before it.
+
+    :param error: how an attempt to read ended.
+    :param memory: whether something was read, and since when which refusal comes; kept up to date.
+    :param now: seconds since the epoch.
+    :param max_outage: seconds for which DaoCloud may be unreadable.
+    """
+    grace = refusal_grace(error, read=bool(memory.get("read")), max_outage=max_outage)
+    refused = memory.pop("refused", None)
+    if grace is None:
+        return False
+    # Another answer in between, be it another refusal, shows that this one does not stay.
+    same = refused is not None and refused[0] == error.status
+    memory["refused"] = refused = refused if same else [error.status, now]
+    return bool(now - refused[1] >= grace)
+
+
+def read(
+    call: protocol.Call[T],
+    send: Callable[[float], T],
+    *,
+    patience: float,
+    read_before: bool,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Read once, outside of any wait, and survive the same refusals as a wait does.
+
+    :param call: what is read.
+    :param send: sends the call, and retries faults that pass for the given seconds.
+    :param patience: seconds for which it may be tried in all.
+    :param read_before: whether anything was read with this token before.
+    :raises CallError: the last one.
+    """
+    began = clock()
+    memory: Memory = {"read": read_before}
+    cadence = Cadence(longest=10.0)
+    while True:
+        try:
+            return send(max(began + patience - clock(), 0.0))
+        except CallError as e:
+            now = clock()
+            if not is_fatal(e) or is_permanent(e, memory, now, patience):
+                raise
+            left = began + patience - now
+            if left <= 0:
+                problem = (
+                    f"refused for {patience:.0f} s, though it could be read before: {e.problem}"
+                )
+                raise ServerFaultError(
+                    str(call), problem, status=e.status, error_id=e.error_id, message=e.message
+                ) from e
+        sleep(min(cadence.pause(now - began), left))
+
+
 @dataclass(frozen=True)
 class Cadence:
     """How far the looks of a wait are apart: quick at first, then growing with the time waited.
@@ -451,6 +539,7 @@ class Tracker:
     :param started: when the wait began, in seconds since the epoch.
     :param max_outage: seconds for which DaoCloud may be unreadable; 0 gives up at the first fault.
     :param memory: what an earlier process of the same wait remembered; JSON-safe, kept up to date.
+        With ``{"read": True}`` something was read with this token before the wait began.
     """
 
     wait: Wait
@@ -466,7 +555,9 @@ class Tracker:
         :raises WaitError: the wait's own failure, with DaoCloud's words.
         """
         look = replace(self.wait.judge(seen, self.memory), seen=seen)
+        self.memory |= {"read": True, "seen": True}
         self.memory.pop("outage_since", None)
+        self.memory.pop("refused", None)
         self.last, self.last_error = look, None
         if look.verdict == "failed":
             raise self.wait.failure(f"{self.wait}: {look.problem}", look.result)
@@ -484,9 +575,9 @@ class Tracker:
         if isinstance(error, NotFoundError):
             # Once seen, a thing is known to exist; before that, a replica may lag behind the POST.
             fresh = now - self.started <= NOT_FOUND_GRACE
-            if self.wait.lags and self.last is None and fresh:
+            if self.wait.lags and not self.memory.get("seen") and fresh:
                 return
-        if is_fatal(error):
+        if is_permanent(error, self.memory, now, self.max_outage):
             raise error
         if isinstance(error, RateLimitedError):
             # The service is well and says when to come back: that is no outage, and ends one.
@@ -523,6 +614,8 @@ class Tracker:
         if "outage_since" in self.memory:
             # However long the server asks for: a last look when the outage's budget is spent.
             left = self.memory["outage_since"] + self.max_outage - now
+            if "refused" in self.memory:
+                left = min(left, self.memory["refused"][1] + REFUSAL_GRACE - now)
             pause = min(pause, max(left, FIRST_INTERVAL))
         return pause
 

@@ -494,12 +494,113 @@ def test_404_right_after_the_post(wait: waits.Wait) -> None:
         tracked.missed(NOT_FOUND, NOW + waits.NOT_FOUND_GRACE + 0.1)
 
 
-def test_404_of_what_was_seen() -> None:
-    """What was seen once exists: when it is gone, it is gone."""
-    tracked = tracker()
+PAGE = errors.ProtocolError("GET /x", "a web page came.", status=404)
+CONFLICT = errors.RefusedError("GET /x", "refused.", status=409)
+GONE = [FATAL[0], FATAL[1], NOT_FOUND]
+GRACE = waits.REFUSAL_GRACE
+
+
+def read_before(**settings: Any) -> Tracker:
+    """Return the tracker of a wait that an earlier process began, and that has read something."""
+    first = tracker(**settings)
+    first.saw(action("IN_PROCESS"))
+    return tracker(**settings, memory=json.loads(json.dumps(first.memory)))
+
+
+@pytest.mark.parametrize("error", GONE, ids=lambda error: str(error.status))
+def test_what_was_read_and_is_gone_is_permanent_when_it_stays(error: CallError) -> None:
+    """Also in the next process; another answer in between, good or bad, begins it anew."""
+    tracked = read_before()
+    tracked.missed(error, NOW)
+    tracked.missed(error, NOW + GRACE - 1)
+    tracked.missed(FAULTS[0], NOW + GRACE)
+    tracked.missed(error, NOW + GRACE + 1)
     tracked.saw(action("IN_PROCESS"))
-    with pytest.raises(errors.NotFoundError):
-        tracked.missed(NOT_FOUND, NOW)
+    tracked.missed(CONFLICT, NOW + GRACE + 2)
+    tracked.missed(error, NOW + GRACE + 3)
+    next_one = tracker(memory=json.loads(json.dumps(tracked.memory)))
+    next_one.missed(error, NOW + 2 * GRACE + 2)
+    with pytest.raises(type(error)) as caught:
+        next_one.missed(error, NOW + 2 * GRACE + 3)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("status", [300, 302, 304, 400, 405, 409, 410, 421, 423, 451, 499])
+def test_any_other_refusal_of_what_was_read_is_an_outage(status: int) -> None:
+    error = errors.RefusedError("GET /x", "refused.", status=status)
+    tracked = read_before(max_outage=600.0)
+    tracked.missed(error, NOW)
+    tracked.missed(error, NOW + 599)
+    with pytest.raises(errors.CouldNotFindOutError, match="refused"):
+        tracked.missed(error, NOW + 600)
+
+
+@pytest.mark.parametrize("tracked", [tracker, read_before])
+def test_a_web_page_is_an_outage_whether_anything_was_read_or_not(tracked: Any) -> None:
+    it = tracked(max_outage=600.0)
+    it.missed(PAGE, NOW)
+    it.missed(PAGE, NOW + 599)
+    with pytest.raises(errors.CouldNotFindOutError):
+        it.missed(PAGE, NOW + 600)
+
+
+@pytest.mark.parametrize(("max_outage", "grace"), [(0.0, 0.0), (7.0, 7.0), (600.0, GRACE)])
+def test_the_rule_for_refusals(max_outage: float, grace: float) -> None:
+    """What was not read before is permanent at once; the grace is never longer than an outage."""
+
+    def rule(error: CallError, *, read: bool) -> float | None:
+        return waits.refusal_grace(error, read=read, max_outage=max_outage)
+
+    for error in (*FAULTS, LIMITED, PAGE):
+        assert rule(error, read=False) is rule(error, read=True) is None
+    for error in GONE:
+        assert (rule(error, read=False), rule(error, read=True)) == (0.0, grace)
+    assert (rule(CONFLICT, read=False), rule(CONFLICT, read=True)) == (0.0, None)
+
+
+def test_the_pause_is_not_longer_than_a_refusal_may_stay() -> None:
+    tracked = read_before(max_outage=600.0)
+    tracked.missed(NOT_FOUND, NOW + 3000)
+    assert tracked.pause(NOW + 3000, Cadence(longest=300.0)) <= GRACE
+
+
+def read_with(answers: list[CallError | str], *, read: bool, patience: float = 600.0) -> Any:
+    """Read once, outside of a wait, on a simulated clock."""
+    now = [NOW]
+
+    def send(left: float) -> Any:
+        assert 0 <= left <= patience
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    call: Any = "GET /x"
+    try:
+        return waits.read(
+            call, send, patience=patience, read_before=read, clock=lambda: now[0], sleep=sleep
+        )
+    except CallError as e:
+        return e, now[0] - NOW
+
+
+def test_reading_outside_of_a_wait_goes_by_the_same_rule() -> None:
+    for error in (*GONE, CONFLICT):
+        assert read_with([error, "seen"], read=True) == "seen"
+        assert read_with([error, "seen"], read=False) == (error, 0.0)
+    for error in GONE:
+        failed, seconds = read_with([error], read=True)
+        assert failed is error
+        assert GRACE <= seconds <= GRACE + 11
+    failed, seconds = read_with([CONFLICT], read=True)
+    assert not waits.is_fatal(failed)
+    assert failed.status == 409
+    assert "it could be read before" in str(failed)
+    assert seconds == pytest.approx(600.0)
+    assert read_with([FAULTS[0]], read=True) == (FAULTS[0], 0.0)  # `send` retries those
 
 
 @pytest.mark.parametrize("wait", [FLOW_WAIT, APP_WAIT], ids=lambda wait: wait.kind)

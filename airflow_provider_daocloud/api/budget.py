@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from airflow_provider_daocloud.api.protocol import RateLimit
 
-# The part of the limit that is left for what cannot wait: POSTs (made by other processes), and last
-# looks at a deadline. It shrinks as the hour runs out, since less can still be needed.
+# The part of the limit that is left for what cannot wait: POSTs (made by other processes), and
+# final polls at a deadline. It shrinks as the hour runs out, since less can still be needed.
 RESERVE = 0.1
 # How many calls may be made in a row at first, and after a quiet time, as a part of the limit.
 FIRST_BURST = 0.02
@@ -25,6 +25,10 @@ LEAST_BURST = 5.0
 OTHERS_MEMORY = 120.0
 OTHERS_AHEAD = 900.0
 HOUR = 3600.0
+# After a refusal that does not say when to come back, the pause is this long, in seconds, and twice
+# as long after each further one in a row.
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Budget:
         self._filled_at = clock()
         self._others_rate = 0.0
         self._blocked_until = 0.0
+        self._refusals = 0
 
     @property
     def remaining(self) -> float | None:
@@ -67,18 +72,19 @@ class Budget:
     def wait(self, *, urgent: bool = False, timely: bool = False) -> float:
         """Return for how many seconds the next call has to wait.
 
-        :param urgent: whether the call may use the reserve (a last look at a deadline).
+        :param urgent: whether the call is made whatever remains: the final poll at a deadline. It
+            costs one call, and there may be no other chance to see that the wait has succeeded.
         :param timely: whether the call has to be made anyway, so that making it later saves
             nothing (the look at what has probably ended), or serves many. It need not keep the
             even pace, as long as half of what that would have left by now remains.
         """
         now = self._clock()
+        if urgent:
+            return 0.0
         if now < self._blocked_until:
             return self._blocked_until - now
         window = self._window
         if window is None or now >= window.resets_at:
-            return 0.0
-        if urgent and window.remaining >= 1:
             return 0.0
         rate = self._rate(window, now)
         even = window.limit * (window.resets_at - now) / HOUR
@@ -97,7 +103,8 @@ class Budget:
             self._window.remaining -= 1
 
     def learn(self, seen: RateLimit | None) -> None:
-        """Take in what an answer said of the limit. Answers without the headers change nothing."""
+        """Take in an answer, and what it said of the limit, if it has the headers."""
+        self._refusals = 0
         if seen is None or seen.remaining is None or seen.resets_in is None:
             return
         now = self._clock()
@@ -117,11 +124,14 @@ class Budget:
             self._blocked_until = resets_at
 
     def refused(self, retry_at_in: float | None) -> None:
-        """Take in that a call was refused because the limit is spent.
+        """Take in that a call was refused because too many were made.
 
-        :param retry_at_in: seconds until it is worth asking again, if the answer said so.
+        :param retry_at_in: seconds until it is worth asking again, if the answer said so. If not,
+            the hour need not be spent: a gateway may have its own limit, of a second or so.
         """
-        wait = retry_at_in if retry_at_in is not None else 60.0
+        self._refusals += 1
+        grown = min(FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 16), LONGEST_PAUSE)
+        wait = grown if retry_at_in is None else retry_at_in
         self._blocked_until = max(self._blocked_until, self._clock() + wait)
 
     def _rate(self, window: _Window, now: float) -> float:

@@ -276,7 +276,7 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
         except ShapeError as e:
             came = f"(HTTP {answer.status}): {_excerpt(answer.body, secret)}"
             problem = f"{e} in the answer {came}"
-            if answer.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            if _begins_with_a_tag(answer.body):
                 problem = (
                     f"a web page came instead of JSON {came}. If it stays so, no API answers "
                     "there: check the connection's host (the base URL) and prefix."
@@ -338,13 +338,7 @@ def _failure(call: Call[Any], answer: Answer, now: float, secret: str) -> CallEr
     status = answer.status
     kind: type[CallError]
     retry_at: float | None = None
-    if status == 401:
-        kind = AuthenticationError
-        problem = "the access token is wrong or expired, or is not allowed this call (HTTP 401)."
-    elif status == 404:
-        kind = NotFoundError
-        problem = "there is no such thing for this token (HTTP 404)." + call.missing
-    elif status == 429 or (status == 403 and rate_limit(answer, now=now).remaining == 0):
+    if status == 429 or (status == 403 and rate_limit(answer, now=now).remaining == 0):
         kind, problem = RateLimitedError, f"the limit of calls is spent (HTTP {status})."
         retry_at = _retry_at(answer, now)
     elif status >= 500 or status in (408, 425):
@@ -355,6 +349,14 @@ def _failure(call: Call[Any], answer: Answer, now: float, secret: str) -> CallEr
             problem = f"the server failed (HTTP {status}); the action may have been taken."
         else:
             kind, problem = ServerFaultError, f"the server failed (HTTP {status})."
+    elif status >= 300 and (status == 407 or _is_web_page(answer)):
+        kind, problem = _not_from_daocloud(call, answer, secret)
+    elif status == 401:
+        kind = AuthenticationError
+        problem = "the access token is wrong or expired, or is not allowed this call (HTTP 401)."
+    elif status == 404:
+        kind = NotFoundError
+        problem = "there is no such thing for this token (HTTP 404)." + call.missing
     elif 300 <= status < 400:
         kind = RefusedError
         problem = (
@@ -369,6 +371,42 @@ def _failure(call: Call[Any], answer: Answer, now: float, secret: str) -> CallEr
     return kind(
         str(call), problem, status=status, error_id=error_id, message=message, retry_at=retry_at
     )
+
+
+def _not_from_daocloud(call: Call[Any], answer: Answer, secret: str) -> tuple[type[CallError], str]:
+    """Return what it means that something between answered: a proxy, a firewall, a login page.
+
+    DaoCloud's own words are JSON. Whoever else answers cannot say what happened to an action.
+    """
+    status = answer.status
+    problem = "a web page came instead of an answer of DaoCloud"
+    if status == 407:
+        problem = "a proxy asks for a user name and a password"
+    elif 300 <= status < 400:
+        problem += f", and redirects to {_origin(answer, secret)}"
+    problem += f" (HTTP {status})"
+    if call.acts:
+        return OutcomeUnknownError, f"{problem}; the action may have been taken."
+    return ProtocolError, (
+        f"{problem}. If it stays so, check the connection's host, prefix and proxies."
+        + (call.missing if status == 404 else "")
+    )
+
+
+def _is_web_page(answer: Answer) -> bool:
+    if _begins_with_a_tag(answer.body):
+        return True
+    if "text/html" not in (answer.header("content-type") or "").lower():
+        return False
+    try:
+        # Frameworks that are given JSON as a string may well call it HTML.
+        return not isinstance(_json(answer.body), Mapping)
+    except ShapeError:
+        return True
+
+
+def _begins_with_a_tag(body: bytes) -> bool:
+    return body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
 def _retry_at(answer: Answer, now: float) -> float | None:

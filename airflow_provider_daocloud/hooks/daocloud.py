@@ -57,6 +57,8 @@ class DaoCloudHook(BaseHook):
         super().__init__(**kwargs)
         self.daocloud_conn_id = daocloud_conn_id
         self._client: DaoCloudClient | None = None
+        # Whether anything was read: what is refused after that may be so for a moment only.
+        self.has_read = False
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -103,11 +105,14 @@ class DaoCloudHook(BaseHook):
         :param patience: seconds for which it may be retried; the client's own (60) if not given.
         """
         try:
-            return self.get_conn().send(call, patience=patience)
-        except AuthenticationError:
-            if call.acts or not self._renewed():
+            answer = self.get_conn().send(call, patience=patience)
+        except CallError as e:
+            # A 401 in whoever's words: a gateway that checks tokens may answer with a page.
+            if e.status != 401 or call.acts or not self._renewed():
                 raise
-        return self.get_conn().send(call, patience=patience)
+            answer = self.get_conn().send(call, patience=patience)
+        self.has_read = self.has_read or not call.acts
+        return answer
 
     def _renewed(self) -> bool:
         """Look the connection up once more; return whether it has changed, and is taken."""

@@ -208,6 +208,8 @@ class DaoCloudActOperator(FailsWhenUnmapped, TextFields, BaseOperator):
                 self.hook.send,
                 may_end=self.end_from_trigger,
             )
+            # The trigger has just read it with this connection, or it would not know.
+            self.hook.has_read = self.hook.has_read or outcome.kind in ("succeeded", "failed")
             entry = journal.entry
             ours = entry.action_id if entry else None
             theirs = (carried.result or outcome.result or {}).get(self.id_key)
@@ -370,7 +372,19 @@ class DaoCloudActOperator(FailsWhenUnmapped, TextFields, BaseOperator):
 
     def send(self, call: protocol.Call[T]) -> T:
         """Send a call, retrying what may be retried for as long as an outage may last."""
-        return self.hook.send(call, patience=max(self.max_outage, policy.DEFAULT_PATIENCE))
+        patience = max(self.max_outage, policy.DEFAULT_PATIENCE)
+        if call.acts:
+            return self.hook.send(call, patience=patience)
+        return waits.read(
+            call,
+            lambda left: self.hook.send(call, patience=left),
+            patience=patience,
+            read_before=self.hook.has_read,
+        )
+
+    def _memory(self, carried: Carried) -> waits.Memory:
+        """Return what a wait begins with: what was seen of it before, and whether of anything."""
+        return (carried.memory or {}) | {"read": self.hook.has_read}
 
     def _journal(self, context: Context) -> Journal:
         store: Any = context.get("task_state_store") if self.durable else None
@@ -421,7 +435,7 @@ class DaoCloudActOperator(FailsWhenUnmapped, TextFields, BaseOperator):
                 timeout=limit.seconds,
                 poll_interval=self.poll_interval,
                 max_outage=self.max_outage,
-                memory=carried.memory,
+                memory=self._memory(carried),
                 log=self.log.info,
             )
         except DaoCloudError as e:
@@ -458,7 +472,7 @@ class DaoCloudActOperator(FailsWhenUnmapped, TextFields, BaseOperator):
             limit=limit.name,
             poll_interval=self.poll_interval,
             max_outage=self.max_outage,
-            memory=carried.memory,
+            memory=self._memory(carried),
             end_task=self.ends_with(carried) and ends_from_trigger(self),
             push_result=self.do_xcom_push,
             carry=carried.as_json(),

@@ -58,7 +58,8 @@ class Fault:
     - ``drop``: the connection is closed without an answer;
     - ``reset``: the connection is reset (RST) without an answer;
     - ``cut``: the connection is reset half-way through the answer;
-    - ``status``: an error answer with ``status``, as JSON, or as HTML with ``html=True``;
+    - ``status``: an error answer with ``status`` (a 3xx leads to another host), as JSON, or as HTML
+      with ``html=True``;
     - ``too_many``: 429 with ``Retry-After: retry_after``;
     - ``spent``: the 403 of a spent hour, which resets ``retry_after`` seconds from now;
     - ``html``: a proxy's HTML page with status 200;
@@ -116,8 +117,8 @@ class Fault:
             raise ValueError("times is one or more")
         if self.call not in (*CALL_NAMES, "any", "GET", "POST", "unknown", "wrong_method"):
             raise ValueError(f"no such call: {self.call!r}")
-        if not 400 <= self.status <= 599:
-            raise ValueError("status is 400 to 599")
+        if not 300 <= self.status <= 599:
+            raise ValueError("status is 300 to 599")
         if self.effect is None:
             self.effect = _DEFAULT_EFFECT.get(self.kind, "before")
 
@@ -146,6 +147,10 @@ class Fault:
             body = error_body("server_error", self.message)
             if self.html:
                 headers["Content-Type"], body = "text/html", _HTML
+            if status < 400:
+                headers["Location"] = "https://elsewhere.example/login"
+            if status == 304:  # HTTP allows it no body
+                body = b""
         elif self.kind == "too_many":
             status = 429
             body = error_body("too_many_requests", "too many requests")

@@ -36,6 +36,7 @@ from airflow_provider_daocloud.compat import (
 )
 from airflow_provider_daocloud.deferral import (
     TimeLimit,
+    airflow_version,
     default_deferrable,
     ends_from_trigger,
     growing,
@@ -244,7 +245,9 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             self.log.info("A worker starts this task, not the trigger: %s.", self._why_a_worker)
         end_task = ends_from_trigger(self)
         try:
-            tracker = waits.Tracker(self._found(), started=began, max_outage=self.max_outage)
+            wait = self._found()
+            memory = {"read": self.hook.has_read}
+            tracker = waits.Tracker(wait, began, self.max_outage, memory)
             self._push_links(context)
             try:
                 look = tracker.saw(self.hook.look(tracker.wait.call()))
@@ -311,12 +314,14 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         """Look once. Returns the thing as JSON-safe data when it has succeeded."""
         try:
             tracker = self._tracker = self._tracker or self._begin(context)
-            look = self._look(tracker)
+            look = self._look(context, tracker)
             if look is not None and isinstance(tracker.wait, names.NameWait):
                 names.take(self, tracker.wait, look.result["id"])
                 self._push_links(context)
-                tracker = self._tracker = replace(tracker, wait=self.wait(), last=None)
-                look = self._look(tracker)
+                memory = {"read": True}
+                tracker = replace(tracker, wait=self.wait(), memory=memory, last=None)
+                self._tracker = tracker
+                look = self._look(context, tracker)
         except (DaoCloudError, AirflowNotFoundException) as e:
             self._end(outcome_of(e))
         self._remember(context, tracker)
@@ -325,17 +330,48 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=look.result)
         return PokeReturnValue(is_done=False)
 
-    def _look(self, tracker: waits.Tracker) -> waits.Look | None:
+    def _look(self, context: Context, tracker: waits.Tracker) -> waits.Look | None:
+        # Each look of a rescheduled sensor is a new process. What it cannot leave to the next one
+        # it has to find out itself.
+        alone = self.reschedule and self._store(context) is None
         while True:
             try:
                 return tracker.saw(self.hook.look(tracker.wait.call()))
             except CallError as e:
+                if alone and waits.is_fatal(e) and not tracker.memory.get("read"):
+                    before = self._rescheduled_before(context)
+                    tracker.memory |= {"read": before, "seen": before}
                 tracker.missed(e, time.time())
-                if not (isinstance(e, NotFoundError) and self.reschedule):
+                # That the action was just posted, so that a replica may lag behind the POST.
+                lags = isinstance(e, NotFoundError) and not tracker.memory.get("seen")
+                # For how long a refusal stays.
+                stays = alone and waits.is_fatal(e) and e.status in waits.GONE
+                if not self.reschedule or not (lags or stays):
                     return None
-            # Each look of a rescheduled sensor is a new process, which cannot know that the action
-            # was just posted: it takes the time here in which a replica may lag behind the POST.
             time.sleep(FIRST_INTERVAL)
+
+    def _rescheduled_before(self, context: Context) -> bool:
+        """Whether an earlier process of this sensor has looked: a refusal would have ended it."""
+        ti: Any = context["ti"]
+        if airflow_version() >= (3, 0):
+            return ti.get_first_reschedule_date(context) is not None
+        # As Airflow 2's own sensors look up when they began.
+        from airflow.sensors.base import (  # type: ignore[import-not-found, unused-ignore]
+            _orig_start_date,
+        )
+
+        began: object = _orig_start_date(
+            dag_id=ti.dag_id,
+            task_id=ti.task_id,
+            run_id=ti.run_id,
+            map_index=ti.map_index,
+            try_number=(ti.max_tries or 0) - (self.retries or 0) + 1,
+        )
+        return began is not None
+
+    def _store(self, context: Context) -> Any:
+        """Return where a rescheduled sensor keeps its memory: the task state store (3.3+)."""
+        return context.get("task_state_store") if self.reschedule else None
 
     def _end(self, outcome: waits.Outcome) -> NoReturn:
         error = outcome_error(outcome, self.failure)
@@ -370,7 +406,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         wait = lookup or self.wait()
         wait.call()  # a bad id ends here, before anything is sent
         tracker = waits.Tracker(wait, started=time.time(), max_outage=self.max_outage)
-        store: Any = context.get("task_state_store") if self.reschedule else None
+        store = self._store(context)
         match store.get(STATE_KEY) if store is not None else None:
             case {
                 "try_number": int(try_number),
@@ -390,7 +426,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
 
     def _remember(self, context: Context, tracker: waits.Tracker) -> None:
         # The store outlives tries and clears, so the entry says which try it is of.
-        store: Any = context.get("task_state_store") if self.reschedule else None
+        store = self._store(context)
         if store is not None:
             entry = {
                 "try_number": context["ti"].try_number,

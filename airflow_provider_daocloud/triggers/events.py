@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -38,9 +39,9 @@ except ImportError:  # before 3.3
 
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api import protocol
-from airflow_provider_daocloud.api.errors import DaoCloudError
+from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError
 from airflow_provider_daocloud.api.models import BUILD_ACTIVE, BUILD_FAILED, BuildFlow, BuildStatus
-from airflow_provider_daocloud.arguments import check_seconds
+from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, check_seconds
 from airflow_provider_daocloud.compat import AirflowNotFoundException
 from airflow_provider_daocloud.triggers.accounts import FRESH, accounts
 
@@ -86,6 +87,11 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
         # While nothing can be read: whether somebody must mend it.
         self._lasting: bool | None = None
         self._misses = 0
+        # Since when nothing can be read, and what `waits.is_permanent` keeps.
+        self._since: float | None = None
+        self._memory: waits.Memory = {}
+        # Whether the connection may have been edited.
+        self._doubted = False
 
     async def open_stream(self) -> AsyncGenerator[tuple[Look, int]]:
         """Yield looks with their numbers."""
@@ -125,8 +131,8 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
 
     async def _join(self) -> Poller:
         """Return the poller of the connection, as the connection is now."""
-        # What no retry mends, an edit of the connection may.
-        max_age = 1.0 if self._lasting else FRESH
+        # What no retry mends, an edit of the connection may; a token can have been rotated.
+        max_age = 1.0 if self._doubted else FRESH
         try:
             endpoint = await accounts().endpoint(self._conn_id, max_age=max_age)
         except Exception:
@@ -147,13 +153,13 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
     def _seen(self) -> None:
         if self._lasting is not None:
             log.info("The build flows of connection %r can be read again.", self._conn_id)
-        self._lasting, self._misses = None, 0
+        self._lasting, self._misses, self._since, self._doubted = None, 0, None, False
+        self._memory = {"read": True}
 
     def _missed(self, error: Exception) -> float:
         """Tell of a fault when it begins, and return the pause until the next look."""
-        lasting = isinstance(error, AirflowNotFoundException) or (
-            isinstance(error, DaoCloudError) and waits.is_fatal(error)
-        )
+        lasting = self._is_lasting(error, time.time())
+        self._doubted = lasting or (isinstance(error, CallError) and error.status == 401)
         if lasting is not self._lasting:
             self._lasting, self._misses = lasting, 0
             ours = isinstance(error, (DaoCloudError, AirflowNotFoundException))
@@ -169,6 +175,15 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
             return self._interval
         self._misses += 1
         return max(self._interval, min(SLOW, self._interval * 2.0**self._misses))
+
+    def _is_lasting(self, error: Exception, now: float) -> bool:
+        """Whether somebody must mend it, as far as can be told."""
+        self._since = now if self._since is None else self._since
+        if isinstance(error, CallError):
+            stays = now - self._since >= DEFAULT_MAX_OUTAGE
+            permanent = waits.is_permanent(error, self._memory, now, DEFAULT_MAX_OUTAGE)
+            return permanent or (waits.is_fatal(error) and stays)
+        return isinstance(error, AirflowNotFoundException | InputError)
 
 
 class DaoCloudNewBuildTrigger(BaseEventTrigger):

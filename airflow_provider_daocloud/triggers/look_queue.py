@@ -14,7 +14,7 @@ from airflow_provider_daocloud.api.budget import Budget
 class Priority(IntEnum):
     """Which of the looks that are due goes first."""
 
-    LAST = 0  # the last look before a time-out; it may use the budget's reserve
+    LAST = 0  # the final poll at a deadline; it is made whatever remains of the budget
     HINT = 1  # it has probably ended
     LIST = 2  # one look for many
     SCOUT = 3  # it may teach something about the others
@@ -25,12 +25,19 @@ class Job:
     """Something that looks when it is due. Each `look` schedules the next one itself."""
 
     version = 0
-    priority = Priority.TURN
     due = float("-inf")
+
+    @property
+    def deadline(self) -> float:
+        """When it has to look whatever the budget says, by the queue's clock."""
+        return float("inf")
 
     async def look(self) -> None:
         """Make the look."""
         raise NotImplementedError
+
+
+_Ready = tuple[Priority, float, int, int, Job]
 
 
 class LookQueue:
@@ -52,8 +59,10 @@ class LookQueue:
         self._wake = asyncio.Event()
         self._order = itertools.count()
         # An entry is stale, and passed over, when its job has been scheduled anew since.
-        self._later: list[tuple[float, int, int, Job]] = []
-        self._ready: list[tuple[int, float, int, int, Job]] = []
+        self._later: list[tuple[float, int, int, Priority, Job]] = []
+        self._ready: list[_Ready] = []
+        # When a job that is ready, and kept back by the budget, comes to its deadline.
+        self._urgent_at = float("inf")
 
     def at(self, job: Job, due: float, priority: Priority = Priority.TURN) -> None:
         """Schedule a job's next look; replaces whatever was scheduled for it.
@@ -63,9 +72,16 @@ class LookQueue:
         :param priority: its place among the jobs that are due.
         """
         job.version += 1
-        job.priority = priority
         job.due = due
-        heapq.heappush(self._later, (due, next(self._order), job.version, job))
+        heapq.heappush(self._later, (due, next(self._order), job.version, priority, job))
+        self._wake.set()
+
+    def mind(self, deadline: float) -> None:
+        """Take in that a job which is scheduled already has got a deadline.
+
+        :param deadline: when, by the clock.
+        """
+        self._urgent_at = min(self._urgent_at, deadline)
         self._wake.set()
 
     def drop(self, job: Job) -> None:
@@ -79,9 +95,9 @@ class LookQueue:
                 self._wake.clear()
                 pause = self._ripen()
                 if self._ready and self._flying < self._lanes:
-                    job = self._ready[0][-1]
+                    priority, *_, job = self._ready[0]
                     wait = self._budget.wait(
-                        urgent=job.priority is Priority.LAST, timely=job.priority <= Priority.LIST
+                        urgent=priority is Priority.LAST, timely=priority <= Priority.LIST
                     )
                     if wait <= 0:
                         heapq.heappop(self._ready)
@@ -102,15 +118,30 @@ class LookQueue:
         """Move what is due to the ready jobs; return the seconds until something else is due."""
         now = self._clock()
         while self._later:
-            due, order, version, job = self._later[0]
+            due, order, version, priority, job = self._later[0]
             if version == job.version:
                 if due > now:
                     break
-                heapq.heappush(self._ready, (job.priority, due, order, version, job))
+                heapq.heappush(self._ready, (priority, due, order, version, job))
+                self._urgent_at = min(self._urgent_at, job.deadline)
             heapq.heappop(self._later)
+        if now >= self._urgent_at:
+            self._hurry(now)
         while self._ready and self._ready[0][-2] != self._ready[0][-1].version:
             heapq.heappop(self._ready)
-        return self._later[0][0] - now if self._later else 3600.0
+        due = self._later[0][0] if self._later else now + 3600.0
+        return min(due, self._urgent_at) - now
+
+    def _hurry(self, now: float) -> None:
+        """Let the jobs that have waited until their deadlines go first."""
+        waiting = [entry for entry in self._ready if entry[-2] == entry[-1].version]
+        self._ready = [
+            (Priority.LAST if entry[-1].deadline <= now else entry[0], *entry[1:])
+            for entry in waiting
+        ]
+        heapq.heapify(self._ready)
+        deadlines = (job.deadline for *_, job in waiting)
+        self._urgent_at = min((at for at in deadlines if at > now), default=float("inf"))
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -28,7 +28,6 @@ from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
 from airflow_provider_daocloud.api.budget import Budget
 from airflow_provider_daocloud.api.errors import (
-    AuthenticationError,
     CallError,
     DaoCloudError,
     RateLimitedError,
@@ -96,14 +95,19 @@ class Waiter(Job):
         self.tracker = tracker
         self.cadence = cadence
         self.timeout = timeout
-        self.deadline = tracker.started + timeout
+        self._deadline = tracker.started + timeout
         self.outcome: Outcome | None = None
-        self.unauthorized: AuthenticationError | None = None
+        self.unauthorized: CallError | None = None
         self.news = asyncio.Event()
         self.hinted_at: float | None = None
         self.looking = False
         self.looked_at = float("-inf")
         self.poller: Poller | None = None
+
+    @property
+    def deadline(self) -> float:
+        """When the time is up."""
+        return self._deadline
 
     @property
     def app_id(self) -> str | None:
@@ -140,11 +144,22 @@ class Waiter(Job):
         if not isinstance(error, CallError):
             # Nothing was sent: the CA bundle or a proxy of the connection cannot be used.
             return self.end(Outcome.of_error(error))
-        if isinstance(error, AuthenticationError):
-            # Not final yet: the token may have been rotated. Whoever waits looks that up.
+        if error.status == 401:
+            # Not judged yet: the token may have been rotated. Whoever waits looks that up.
             self.unauthorized = error
             self.news.set()
             return None
+        return self._judge(error, now)
+
+    def is_unauthorized(self, now: float) -> None:
+        """Judge the 401: the token has not been rotated. It goes on, if this can still pass."""
+        error, self.unauthorized = self.unauthorized, None
+        if error is not None:
+            self._judge(error, now)
+        if self.open and self.poller is not None:
+            self.poller.looked(self)
+
+    def _judge(self, error: CallError, now: float) -> None:
         had_error = self.tracker.last_error is not None
         try:
             self.tracker.missed(error, now)
@@ -233,6 +248,7 @@ class Poller:
         waiter.unauthorized = None
         self._waiters.add(waiter)
         self._watch(waiter).add(waiter)
+        self.queue.mind(waiter.deadline)
         if self._task is None:
             # With an empty context: it would inherit the first wait's, and log into its log.
             self._task = asyncio.get_running_loop().create_task(
@@ -314,7 +330,7 @@ class Poller:
                 self.metrics.gauge("budget_left", self.budget.remaining)
 
     def looked(self, waiter: Waiter) -> None:
-        """Take in that a wait's own look was made."""
+        """Take in that a wait's look was made, and plan its next one."""
         if waiter in self._waiters:
             self._watch(waiter).looked(waiter)
 
@@ -410,8 +426,14 @@ class _Listed(Job):
             self._poller.queue.drop(self)
             self._due = float("inf")
 
-    def looked(self, waiter: Waiter) -> None:
-        """Its waits are not asked for one by one."""
+    @property
+    def deadline(self) -> float:
+        """When the first of its waits has to be ended."""
+        return min((thing.deadline for thing in self._unasked()), default=float("inf"))
+
+    def looked(self, waiter: Waiter) -> None:  # noqa: ARG002 - the list serves all
+        """Plan the next look at the list: a wait for one of its things goes on."""
+        self.schedule()
 
     async def look(self) -> None:
         self._looked_at, self._due = self._poller.clock(), float("inf")
@@ -504,14 +526,18 @@ class _Thing(Job):
         # Whether it is being asked for itself, or about to be.
         self.asked = False
 
+    @property
+    def deadline(self) -> float:
+        """When the first of its waits has to be ended."""
+        return min((waiter.deadline for waiter in self.open()), default=float("inf"))
+
     def open(self) -> list[Waiter]:
         return [waiter for waiter in self.waiters if waiter.open]
 
     def ask(self, now: float) -> None:
-        """Ask for it soon: in time for its waits, with calls of the reserve if it must be."""
+        """Ask for it soon: in time for its waits, whatever the budget says if it must be."""
         self.asked = True
-        first = min((waiter.deadline for waiter in self.open()), default=now)
-        late = now + self._poller.budget.wait(timely=True) >= first
+        late = now + self._poller.budget.wait(timely=True) >= self.deadline
         self._poller.queue.at(self, now, Priority.LAST if late else Priority.HINT)
 
     async def look(self) -> None:

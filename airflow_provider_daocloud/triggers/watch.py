@@ -45,7 +45,7 @@ class Watch:
             waiter.news.clear()
             now = time.time()
             if waiter.unauthorized is not None:
-                await self._renew(waiter.unauthorized)
+                await self._renew()
             elif now >= check_at:
                 await self._join(max_age=FRESH / 2)
                 check_at = self._check_at()
@@ -98,9 +98,9 @@ class Watch:
         self._poller = self._accounts.poller(endpoint)
         self._poller.add(self._waiter)
 
-    async def _renew(self, error: DaoCloudError) -> None:
-        """Resolve the connection once more after a 401: with the same token it is final."""
+    async def _renew(self) -> None:
+        """Resolve the connection once more after a 401; with the same token, judge the 401."""
         used = self._endpoint
         await self._join(max_age=1.0)
         if self._endpoint == used:
-            self._waiter.end(waits.Outcome.of_error(error))
+            self._waiter.is_unauthorized(time.time())

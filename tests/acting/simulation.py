@@ -480,7 +480,8 @@ class Simulation:
         }
         ending = Ending(passed=self.points.passed)
         block = partial(waits.block, clock=self.clock.time, sleep=self.clock.sleep)
-        with mock.patch.object(waits, "block", block):
+        read = partial(waits.read, clock=self.clock.time, sleep=self.clock.sleep)
+        with mock.patch.multiple(waits, block=block, read=read):
             try:
                 ending.result = step(task, context)
                 self.points("return")

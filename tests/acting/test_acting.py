@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api.errors import (
     AppBusyError,
     JournalError,
@@ -74,12 +75,20 @@ BEFORE: dict[str, Callable[[Simulation], object]] = {
     "reset": lambda sim: sim.fault("reset", call="POST"),
     "502": lambda sim: sim.fault("status", call="POST", status=502),
     "502 in HTML": lambda sim: sim.fault("status", call="POST", status=502, html=True),
+    # Whoever answers so has not passed it on; but that it is who answers, nobody can tell.
+    "403 in HTML": lambda sim: sim.fault("status", call="POST", status=403, html=True),
+    "409 in HTML": lambda sim: sim.fault("status", call="POST", status=409, html=True),
+    "302 in HTML": lambda sim: sim.fault("status", call="POST", status=302, html=True),
+    "407": lambda sim: sim.fault("status", call="POST", status=407),
 }
 AFTER: dict[str, Callable[[Simulation], object]] = {
     "dropped": lambda sim: sim.fault("drop", call="POST", effect="after"),
     "reset": lambda sim: sim.fault("reset", call="POST", effect="after"),
     "cut": lambda sim: sim.fault("cut", call="POST"),
     "502": lambda sim: sim.fault("status", call="POST", status=502, effect="after"),
+    "404 in HTML": lambda sim: sim.fault(
+        "status", call="POST", status=404, html=True, effect="after"
+    ),
     "HTML": lambda sim: sim.fault("html", call="POST"),
     "half of it": lambda sim: sim.fault("truncated", call="POST"),
     "nothing in it": lambda sim: sim.fault("empty", call="POST"),
@@ -260,6 +269,42 @@ def test_an_app_that_cannot_be_read_leaves_it_unknown() -> None:
     sim.clock.sleep(300)
     assert_adopted(sim.to_the_end(), sim)
     assert sim.effects == 1
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 407, 409, 410, 421, 423, 451, 499])
+@pytest.mark.parametrize("skip", [1, 3])
+def test_an_odd_refusal_of_a_look_that_reconciles_is_survived(status: int, skip: int) -> None:
+    """The app was read with this token before the POST."""
+    sim = simulation("redeploy")
+    sim.fault("drop", call="POST", effect="after")
+    sim.fault("status", call="get_app", status=status, skip=skip)
+    sim.fault("status", call="get_app", status=status, html=True, skip=skip + 1)
+    assert_adopted(sim.to_the_end(), sim)
+    assert sim.effects == 1
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(401, 100), (403, 100), (404, 100), (409, 1000)])
+def test_a_refusal_that_stays_leaves_it_unknown(status: int, seconds: float) -> None:
+    sim = simulation("redeploy", max_outage=600.0)
+    sim.fault("drop", call="POST", effect="after")
+    sim.fault("status", call="get_app", status=status, skip=1, times=None)
+    began = sim.clock.time()
+    ending = sim.to_the_end()
+    assert_unknown(ending)
+    assert f"HTTP {status}" in str(ending.error)
+    assert waits.REFUSAL_GRACE <= sim.clock.time() - began <= seconds
+    assert sim.effects == 1
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 409])
+def test_a_refusal_before_anything_was_read_is_permanent_at_once(status: int) -> None:
+    sim = simulation("redeploy")
+    sim.fault("status", call="get_app", status=status)
+    began = sim.clock.time()
+    ending = sim.to_the_end()
+    assert isinstance(ending.error, AirflowFailException)
+    assert sim.clock.time() - began < 5
+    assert sim.effects == 0
 
 
 def test_an_action_id_that_was_wanted_is_not_replaced_by_evidence() -> None:

@@ -327,6 +327,68 @@ def test_deep_messages(depth: int) -> None:
 # --- errors --------------------------------------------------------------------------------------
 
 
+NOT_DAOCLOUDS = {
+    "a page": (HTML, {}),
+    "a page with a BOM": (b"\xef\xbb\xbf\r\n <!DOCTYPE html>", {}),
+    "XML": (b'<?xml version="1.0"?><Error/>', {"Content-Type": "application/xml"}),
+    "an empty page": (b"", {"Content-Type": "text/html; charset=utf-8"}),
+    "text that is called a page": (b"Forbidden", {"content-type": "Text/HTML"}),
+}
+
+
+@pytest.mark.parametrize(
+    "status", [300, 302, 304, 400, 401, 403, 404, 405, 409, 410, 421, 451, 499]
+)
+@pytest.mark.parametrize("name", NOT_DAOCLOUDS)
+def test_a_web_page_is_not_the_word_of_daocloud(name: str, status: int) -> None:
+    """Reading can be repeated; whether an action was taken, it does not say."""
+    body, headers = NOT_DAOCLOUDS[name]
+    for call, _ in CALLS.values():
+        with pytest.raises(CallError) as caught:
+            interpreted(call, body, status=status, headers=headers)
+        assert type(caught.value) is (OutcomeUnknownError if call.acts else ProtocolError)
+        assert f"(HTTP {status})" in str(caught.value)
+        assert "a web page came" in str(caught.value)
+
+
+def test_a_page_that_leads_elsewhere_says_where() -> None:
+    with pytest.raises(ProtocolError, match=r"redirects to https://login\.example "):
+        interpreted(
+            CALLS["get_app"][0], HTML, status=302, headers={"Location": "https://login.example/?x"}
+        )
+
+
+@pytest.mark.parametrize("body", [b"", b"no", b'{"message": "no"}'])
+def test_a_407_is_the_word_of_a_proxy(body: bytes) -> None:
+    for call, _ in CALLS.values():
+        with pytest.raises(CallError, match=r"a proxy asks .* \(HTTP 407\)") as caught:
+            interpreted(call, body, status=407)
+        assert type(caught.value) is (OutcomeUnknownError if call.acts else ProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind"),
+    [
+        (429, {}, RateLimitedError),
+        (403, {"X-RateLimit-Remaining": "0"}, RateLimitedError),
+    ],
+)
+def test_a_limit_is_a_definite_refusal_even_as_a_page(
+    status: int, headers: dict[str, str], kind: type[CallError]
+) -> None:
+    """Whoever counts calls does not pass on the one that is too many."""
+    for call, _ in CALLS.values():
+        with pytest.raises(kind):
+            interpreted(call, HTML, status=status, headers=headers)
+
+
+def test_json_that_is_called_a_page_is_the_word_of_daocloud() -> None:
+    body, headers = b'{"error_id": "x", "message": "no"}', {"Content-Type": "text/html"}
+    for call, _ in CALLS.values():
+        with pytest.raises(NotFoundError):
+            interpreted(call, body, status=404, headers=headers)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "for_get", "for_post"),
     [

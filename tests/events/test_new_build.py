@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow import __version__ as airflow_version
 
+from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api.models import BuildFlow
+from tests.waiting.modes import rotate
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud.sandbox import Sandbox
@@ -343,8 +345,10 @@ def test_a_watcher_without_shared_streams_fires_for_a_new_build(
         {"kind": "drop"},
         {"kind": "html"},
         {"kind": "too_many", "retry_after": 0},
+        *({"kind": "status", "status": status} for status in (302, 401, 403, 404, 409, 410, 499)),
+        {"kind": "status", "status": 407, "html": True},
     ],
-    ids=lambda fault: fault["kind"],
+    ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}",
 )
 def test_an_outage_is_told_once_and_survived(
     events: ModuleType,
@@ -403,6 +407,61 @@ def test_a_wrong_token_is_told_once_tried_seldom_and_mended_by_an_edit(
     assert "401" in told[0].getMessage()
     assert sleeps[0] < sleeps[1] < sleeps[2] < sleeps[7]
     assert "wrong-token" not in caplog.text
+
+
+@needs_watchers
+@pytest.mark.parametrize(("status", "html"), [(401, False), (403, False), (404, False)])
+def test_a_refusal_that_stays_is_told_as_one_that_somebody_must_mend(
+    events: ModuleType,
+    quick: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    html: bool,
+) -> None:
+    """At first it is an outage as any other: a moment ago the list could be read."""
+    monkeypatch.setattr(waits, "REFUSAL_GRACE", 0.3)
+    monkeypatch.setattr(events, "SLOW", 0.05)
+
+    async def scenario() -> None:
+        stream = events.BuildFlowStream("daocloud_default", 0.02).open_stream()
+        async with aclosing(stream):
+            await next_of(stream)
+            going = quick.fault(
+                "status", status=status, html=html, call="list_build_flows", times=None
+            )
+            again = asyncio.ensure_future(next_of(stream))
+            await until(lambda: "ERROR" in {record.levelname for record in caplog.records})
+            quick.remove_fault(going)
+            await again
+
+    with caplog.at_level(logging.INFO, logger=events.__name__):
+        asyncio.run(scenario())
+
+    told = [record for record in caplog.records if record.name == events.__name__]
+    assert [record.levelname for record in told] == ["WARNING", "ERROR", "INFO"]
+
+
+@needs_watchers
+def test_a_token_that_is_rotated_is_taken_up_at_once(
+    events: ModuleType,
+    quick: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        stream = events.BuildFlowStream("daocloud_default", 0.02).open_stream()
+        async with aclosing(stream):
+            await next_of(stream)
+            await asyncio.sleep(1.1)  # a connection resolved within a second is taken as current
+            rotate(quick, monkeypatch, "a-new-token")
+            await next_of(stream)
+
+    with caplog.at_level(logging.INFO, logger=events.__name__):
+        asyncio.run(scenario())
+
+    told = [record for record in caplog.records if record.name == events.__name__]
+    assert [record.levelname for record in told] == ["WARNING", "INFO"]
 
 
 @needs_watchers

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.api.errors import ServerFaultError
+from airflow_provider_daocloud.api.errors import RateLimitedError, ServerFaultError
 from airflow_provider_daocloud.api.models import AppState, BuildStatus
 from airflow_provider_daocloud.api.protocol import Call
 from airflow_provider_daocloud.sandbox.objects import BuildPlan
@@ -475,5 +475,114 @@ def test_an_outage_ends_with_its_budget_however_long_the_server_asks_to_wait() -
         began = scene.clock()
         assert (await scene.wait(wait, seconds=7200)).kind == "unknown"
         assert 590 <= scene.clock() - began <= 660
+
+    simulate(main())
+
+
+# --- refused by a limit --------------------------------------------------------------------------
+
+
+def acting(scene: Scene, count: int) -> list[Any]:
+    """Return the waits for actions that have just begun, each on an app of its own."""
+    apps = [scene.world.add_app(f"a{n}") for n in range(count)]
+    return [ActionWait(app.id, scene.world.operate(app.id, "restart").id) for app in apps]
+
+
+def building_each(scene: Scene, count: int) -> list[Any]:
+    """Return the waits for builds that have just begun, by their own ids."""
+    flows = [scene.world.add_build_flow(f"f{n}") for n in range(count)]
+    return [BuildWait(flow.id, scene.world.start_build(flow.id).id) for flow in flows]
+
+
+ALL_KINDS = [acting, building, building_unseen, redeploying, building_each]
+each_kind = pytest.mark.parametrize("prepare", ALL_KINDS, ids=lambda prepare: prepare.__name__)
+SECONDS = {"pending_seconds": 0, "build_seconds": 3, "action_seconds": 3}
+
+
+def refuse(
+    scene: Scene, retry_after: float | None, times: float, after: float = 0.0, status: int = 429
+) -> list[float]:
+    """Let calls be refused from some seconds after now on; return when that was."""
+    send, refused, began = scene.client.send, list[float](), scene.clock()
+
+    async def limited(call: Call[Any]) -> Any:
+        if len(refused) < times and scene.clock() >= began + after:
+            refused.append(scene.clock())
+            retry_at = None if retry_after is None else scene.clock() + retry_after
+            raise RateLimitedError(str(call), "too many.", status=status, retry_at=retry_at)
+        return await send(call)
+
+    scene.client.send = limited
+    return refused
+
+
+@each_kind
+@pytest.mark.parametrize("count", [1, 5])
+def test_one_429_without_retry_after_pauses_as_a_503_does(prepare: Prepare, count: int) -> None:
+    """Thousands of calls are left, so that it says nothing of the hour."""
+
+    async def main() -> None:
+        scene = Scene(**SECONDS)
+        waits, began = prepare(scene, count), scene.clock()
+        refused = refuse(scene, retry_after=None, times=1, after=1)
+        outcomes = await asyncio.gather(*(scene.wait(wait, seconds=20) for wait in waits))
+        assert [o.kind for o in outcomes] == ["succeeded"] * count
+        assert len(refused) == 1
+        assert scene.clock() - began < 15
+
+    simulate(main())
+
+
+@each_kind
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_final_poll_is_made_whatever_the_budget_says(prepare: Prepare, count: int) -> None:
+    """The first calls are told to come back in an hour. At the deadline each wait sees its end."""
+
+    async def main() -> None:
+        scene = Scene(**SECONDS)
+        waits, began = prepare(scene, count), scene.clock()
+        refuse(scene, retry_after=3600, times=1, after=1)
+        # One after another: a wait that comes later can have a deadline that is sooner.
+        tasks = [
+            asyncio.create_task(scene.wait(wait, seconds=40 - n)) for n, wait in enumerate(waits)
+        ]
+        outcomes = await asyncio.gather(*tasks)
+        assert [o.kind for o in outcomes] == ["succeeded"] * count
+        assert scene.clock() - began < 45
+
+    simulate(main())
+
+
+@each_kind
+def test_a_final_poll_that_is_refused_ends_as_a_time_out(prepare: Prepare) -> None:
+    """The hour is spent, and its reset is far away: one call for each group of waits, in time."""
+
+    async def main() -> None:
+        scene = Scene(**SECONDS)
+        waits, began = prepare(scene, 5), scene.clock()
+        refused = refuse(scene, retry_after=3000, times=float("inf"), after=1, status=403)
+        outcomes = await asyncio.gather(*(scene.wait(wait, seconds=20) for wait in waits))
+        assert [o.kind for o in outcomes] == ["timeout"] * 5
+        assert all("too many" in o.message for o in outcomes)
+        assert 20 <= scene.clock() - began < 22
+        at_the_end = [at for at in refused if at >= began + 20]
+        assert len(at_the_end) == (5 if prepare in (acting, building_each) else 1)
+        assert len(refused) - len(at_the_end) <= 2  # one for each of the two that may be under way
+
+    simulate(main())
+
+
+def test_refusals_without_retry_after_are_asked_ever_more_seldom() -> None:
+    """However many waits there are: a gateway's own limit is not stormed."""
+
+    async def main() -> None:
+        scene = Scene()
+        waits = acting(scene, 50)
+        refused = refuse(scene, retry_after=None, times=float("inf"), after=1)
+        outcomes = await asyncio.gather(*(scene.wait(wait, seconds=600) for wait in waits))
+        assert {o.kind for o in outcomes} == {"timeout"}
+        ended = max(refused)
+        before_the_end = [at for at in refused if at < ended - 60]
+        assert len(before_the_end) < 30
 
     simulate(main())

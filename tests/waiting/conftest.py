@@ -28,6 +28,7 @@ def sandbox(running_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbo
 
 @pytest.fixture(autouse=True)
 def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scale down what is no parameter: for how long a 404 may be a replica that lags."""
+    """Scale down what is no parameter: for how long a refusal may be one that passes."""
     monkeypatch.setattr(waits, "NOT_FOUND_GRACE", 1.0)
+    monkeypatch.setattr(waits, "REFUSAL_GRACE", 1.0)
     monkeypatch.setattr(waits, "FIRST_INTERVAL", 0.1)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -57,6 +58,10 @@ OPERATOR_MODES: dict[str, dict[str, Any]] = {
 
 # Whose context a line was logged in, where a test tells them apart.
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+# When the task of this context was first rescheduled.
+FIRST_RESCHEDULE: contextvars.ContextVar[datetime | None] = contextvars.ContextVar(
+    "first_reschedule", default=None
+)
 
 
 @dataclass
@@ -253,13 +258,18 @@ class Run:
         arguments = {**next_kwargs, "event": payload}
         self._work(lambda task: task.resume_execution(next_method, arguments, self.context))
 
-    def _reschedules(self) -> Any:
-        if AIRFLOW >= (3, 0):
-            return nullcontext()
-        # Airflow 2 reads from its database when the first process of the task began.
-        return mock.patch(
-            "airflow.sensors.base._orig_start_date", return_value=self.ti.first_reschedule
-        )
+    @contextmanager
+    def _reschedules(self) -> Iterator[None]:
+        if AIRFLOW < (3, 0):
+            # Airflow 2 reads from its database when the first process of the task began. Several
+            # modes run at once, each in a thread: so each finds its own.
+            sensors: Any = importlib.import_module("airflow.sensors.base")
+            sensors._orig_start_date = lambda **_task: FIRST_RESCHEDULE.get()
+        token = FIRST_RESCHEDULE.set(self.ti.first_reschedule)
+        try:
+            yield
+        finally:
+            FIRST_RESCHEDULE.reset(token)
 
 
 def _timeout(limit: timedelta | None) -> Any:
@@ -390,7 +400,5 @@ async def first_event(
 
 def trigger_of(path: str, kwargs: dict[str, Any]) -> Any:
     """Return the trigger that is stored as class path and arguments."""
-    import importlib
-
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)(**kwargs)

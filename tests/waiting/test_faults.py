@@ -26,6 +26,7 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudAppTrigger,
     DaoCloudBuildFlowTrigger,
 )
+from airflow_provider_daocloud.waits import NOT_FOUND_GRACE, REFUSAL_GRACE
 from tests.waiting.modes import (
     OPERATOR_MODES,
     SENSOR_MODES,
@@ -115,6 +116,39 @@ FAULTS: dict[str, tuple[Strike, int]] = {
 }
 
 
+# Every status by which a server, or whoever is between, refuses to answer: 3xx and 4xx.
+REFUSALS = (*range(300, 309), *range(400, 419), *range(421, 427), 428, 429, 431, 451, 499)
+
+
+def odd(status: int) -> Strike:
+    """Return what answers one look so in DaoCloud's words, and one of the next as a web page."""
+
+    def strike(sandbox: Sandbox) -> Callable[[], int]:
+        rules = [
+            Fault("status", call="GET", status=status),
+            Fault("status", call="GET", status=status, html=True, skip=1),
+        ]
+        for rule in rules:
+            sandbox.service.add_fault(rule)
+        return lambda: sum(rule.met for rule in rules)
+
+    return strike
+
+
+ODD: dict[str, tuple[Strike, int]] = {f"HTTP {status}": (odd(status), 2) for status in REFUSALS}
+# A web page is never DaoCloud's word, nor is what a proxy asks for itself.
+PAGES: dict[str, tuple[Strike, int]] = {
+    f"{status}, a web page": (fault("status", status=status, html=True, times=2), 2)
+    for status in (302, 401, 403, 404, 409)
+} | {"407 in JSON": (fault("status", status=407, times=2), 2)}
+# In DaoCloud's words, before anything was read.
+AT_FIRST: dict[str, tuple[Strike, int]] = {
+    f"{status} at first": (fault("status", status=status, times=None), 1)
+    for status in (302, 401, 403, 404, 409, 410)
+}
+ALL = FAULTS | ODD | PAGES | AT_FIRST
+
+
 class Names:
     """Resolves the sandboxes' names to this machine, except those that are lost for a while."""
 
@@ -178,18 +212,19 @@ def modes() -> Iterator[Modes]:
         yield modes
 
 
-def ending(modes: Modes, mode: str, name: str, **arguments: Any) -> str:
+def ending(modes: Modes, mode: str, name: str, *, first: bool = False, **arguments: Any) -> str:
     """Return how a wait that a fault struck has ended, in a few words.
 
     DaoCloud ends what is waited for with success and with failure, in turns.
 
     :param name: the fault.
+    :param first: whether it strikes before anything was read.
     :param arguments: more arguments of the task.
     """
-    begin, times = FAULTS[name]
+    begin, times = ALL[name]
 
     def job(sandbox: Sandbox, how: dict[str, Any]) -> str:
-        turn = (list(FAULTS).index(name) + list(modes.sandboxes.values()).index(sandbox)) % 2
+        turn = (list(ALL).index(name) + list(modes.sandboxes.values()).index(sandbox)) % 2
         how_it_ends = ("SUCCESS", "FAILED")[turn]
         struck: list[Callable[[], int]] = []
         looks = 0
@@ -213,14 +248,16 @@ def ending(modes: Modes, mode: str, name: str, **arguments: Any) -> str:
                         sandbox.world.finish_action(action_id, how_it_ends)
 
         sandbox.service.on_served = served
+        if first:
+            struck.append(begin(sandbox))
         wait = several if task in SHARED.values() else alone
         words = wait(sandbox, task, how, how_it_ends)
         met = struck[0]() if struck else 0
-        if words == "could not find out":  # it was met, or it would not say so
+        if words in ("could not find out", "permanent"):  # it was met, or it would not say so
             return words
         return words if met >= times else f"{words}, having met it {met} times"
 
-    key = (name, *arguments)
+    key = (name, first, *arguments)
     return modes.run(key, job)[mode].result()
 
 
@@ -244,6 +281,8 @@ def alone(sandbox: Sandbox, task: Any, how: dict[str, Any], how_it_ends: str) ->
         return "ends right" if f"DaoCloud says: {MESSAGE}" in message else message
     if done.kind == "CouldNotFindOutError":
         return "could not find out" if action_id in message else f"no action id: {message}"
+    if done.kind == "AirflowFailException" and "(HTTP " in message:
+        return "permanent"
     return f"{done.kind}: {message}"
 
 
@@ -270,6 +309,8 @@ def several(sandbox: Sandbox, trigger: Any, how: dict[str, Any], how_it_ends: st
             found.add("ends right" if result["id"] == thing_id else f"a wrong result: {result}")
         elif payload["outcome"] == "unknown" and thing_id in payload["message"]:
             found.add("could not find out")
+        elif payload["outcome"] == "fatal" and "(HTTP " in payload["message"]:
+            found.add("permanent")
         else:
             found.add(f"{payload['outcome']}: {payload['message']}")
     return ", ".join(sorted(found))
@@ -317,9 +358,52 @@ def test_with_no_outage_allowed_the_first_fault_ends_it_as_could_not_find_out(
     assert ending(modes, mode, name, max_outage=0) == "could not find out"
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ODD)
+def test_a_wait_survives_one_odd_refusal_of_what_it_has_read(
+    modes: Modes, name: str, mode: str
+) -> None:
+    assert ending(modes, mode, name) == "ends right"
+
+
+GONE = ["HTTP 401", "HTTP 403", "HTTP 404"]
+STAYING = [
+    *GONE,
+    *(f"HTTP {status}" for status in (302, 400, 405, 407, 409, 410, 421, 423, 451, 499)),
+]
+
+
+def outlasted(name: str) -> str:
+    """Return how a wait ends that has read something, when a refusal outlasts its grace."""
+    return "permanent" if name in GONE else "could not find out"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", STAYING)
+def test_a_refusal_that_stays_ends_the_wait(modes: Modes, name: str, mode: str) -> None:
+    assert ending(modes, mode, name, max_outage=0) == outlasted(name)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", AT_FIRST)
+def test_a_refusal_before_anything_was_read_is_permanent_at_once(
+    modes: Modes, name: str, mode: str
+) -> None:
+    assert ending(modes, mode, name, first=True) == "permanent"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_web_page_is_survived_before_anything_was_read(
+    modes: Modes, name: str, mode: str
+) -> None:
+    assert ending(modes, mode, name, first=True) == "ends right"
+
+
 def survival(modes: Modes, mode: str, name: str) -> str:
     """Return how a wait ended that a fault struck."""
-    return ending(modes, mode, name, **({"max_outage": 0} if name in NO_OUTAGE else {}))
+    arguments: dict[str, Any] = {"max_outage": 0} if name in NO_OUTAGE else {}
+    return ending(modes, mode, name, **arguments)
 
 
 def test_the_tables_in_the_docs_are_those_of_this_run(modes: Modes) -> None:
@@ -354,6 +438,32 @@ error has the action's id and the last fault. Where DaoCloud says when to come b
 it is well, and that is no outage: those two rows above were run with `max_outage=0`.
 
 {table(OUTAGES, lambda name, mode: ending(modes, mode, name, max_outage=0))}
+
+## Every 3xx and 4xx, once
+
+A thing that was read with this token a moment ago, and then refuses, is an outage: gateways that
+restart, firewalls, proxies and pages of maintenance answer so for a while. In each run one look is
+answered with the status in JSON, as DaoCloud answers, and one of the next with the status and a web
+page.
+
+{table(list(ODD), lambda name, mode: ending(modes, mode, name))}
+
+## A refusal that lasts longer than is allowed
+
+Here with `max_outage=0`. A 401, 403 or 404 in DaoCloud's words that stays for {REFUSAL_GRACE:g} s
+(or for `max_outage`, if that is shorter) is *permanent*: Airflow does not retry the task. After a
+401 the Connection is looked up anew each time. Every other refusal is an outage, and ends as *could
+not find out*.
+
+{table(STAYING, lambda name, mode: ending(modes, mode, name, max_outage=0))}
+
+## Before anything was read
+
+What DaoCloud refuses in its own words (JSON) before anything was read is permanent at once; only a
+404 for an action or a build is looked at again, for {NOT_FOUND_GRACE:g} s: a replica may lag. A web
+page and a 407 are never DaoCloud's words, so that they are survived even then.
+
+{table(list(AT_FIRST | PAGES), lambda name, mode: ending(modes, mode, name, first=True))}
 """
 
 

@@ -83,7 +83,7 @@ def test_a_sensor_goes_on_with_the_new_token(
 
 
 @pytest.mark.parametrize("make", [redeploy, *SENSOR_MODES])
-def test_with_the_same_token_it_fails_at_once(
+def test_with_the_same_token_it_is_permanent_when_it_stays(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Any
 ) -> None:
     run = redeploy(sandbox) if make is redeploy else sensor(sandbox, make)
@@ -91,8 +91,8 @@ def test_with_the_same_token_it_fails_at_once(
     ending = run.to_the_end()
     assert ending.kind == "AirflowFailException"
     assert "HTTP 401" in str(ending.error)
-    # It was not asked again, since nothing had changed.
-    assert sandbox.counts["get_action"] == 2
+    # A moment ago this token could read: it is tried again for a while, and then no more.
+    assert sandbox.counts["get_action"] > 2
 
 
 @pytest.mark.skipif(not HAS_STORE, reason="the journal is read from the task state store")

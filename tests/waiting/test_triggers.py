@@ -398,7 +398,7 @@ def test_after_a_401_the_connection_is_resolved_once_more(
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_after_a_401_with_the_same_token_it_fails_at_once(
+def test_after_a_401_with_the_same_token_it_is_permanent_when_it_stays(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
 ) -> None:
     triggers = [make(sandbox, PLANS[make][0]) for _ in range(3)]
