@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_daocloud.api.body import Body, BodyError
 from airflow_provider_daocloud.api.endpoint import Endpoint
-from airflow_provider_daocloud.api.errors import InputError, ProtocolError, UnreachableError
+from airflow_provider_daocloud.api.errors import InputError, UnreachableError
 from airflow_provider_daocloud.api.protocol import (
     Answer,
     Call,
@@ -16,6 +18,7 @@ from airflow_provider_daocloud.api.protocol import (
     interpret,
     rate_limit,
     strike,
+    untaken,
 )
 
 if TYPE_CHECKING:
@@ -76,16 +79,19 @@ class AsyncDaoCloudClient:
         if call.acts:
             raise ValueError(f"{call.name} acts; actions are sent from workers only")
         http = self._http or await self._connect()
+        seconds = self.endpoint.total_timeout
         try:
-            response = await http.request(call.method, self.endpoint.url(call.path))
+            async with asyncio.timeout(seconds) as deadline:
+                answer = await self._exchange(http, call)
+        except BodyError as e:
+            raise untaken(call, str(e)) from None
         # The last two are what httpx lets through at times.
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as e:
-            reason = strike(f"{type(e).__name__}: {e}", self.endpoint.token)
-            if isinstance(e, httpx.DecodingError):
-                problem = f"the answer cannot be decoded ({reason})."
-                raise ProtocolError(str(call), problem) from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
+            error: Exception = e
+            if deadline.expired():
+                error = TimeoutError(f"the answer was not whole within {seconds:.3g} s")
+            reason = strike(f"{type(error).__name__}: {error}", self.endpoint.token)
             raise UnreachableError(str(call), f"no answer came ({reason}).") from None
-        answer = Answer(response.status_code, response.headers, response.content)
         now = self._clock()
         self.rate_limit = rate_limit(answer, now=now)
         return interpret(call, answer, now=now, secret=self.endpoint.token)
@@ -99,9 +105,21 @@ class AsyncDaoCloudClient:
     def __repr__(self) -> str:
         return f"<AsyncDaoCloudClient {self.endpoint.base_url}>"
 
-    async def _connect(self) -> httpx.AsyncClient:
-        import asyncio
+    async def _exchange(self, http: httpx.AsyncClient, call: Call[Any]) -> Answer:
+        url = self.endpoint.url(call.path)
+        async with http.stream(call.method, url) as response:
+            status, headers = response.status_code, response.headers
+            try:
+                body = Body(headers.get("Content-Encoding"))
+                async for part in response.aiter_raw():
+                    body.add(part)
+                return Answer(status, headers, body.whole())
+            except BodyError:
+                if status < 300:
+                    raise
+                return Answer(status, headers, b"")  # what it says is in its status
 
+    async def _connect(self) -> httpx.AsyncClient:
         import httpx
 
         endpoint = self.endpoint

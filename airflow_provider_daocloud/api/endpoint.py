@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_provider_daocloud.api.body import ACCEPT_ENCODING
 from airflow_provider_daocloud.api.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Endpoint:
                 "password", "the access token has characters that no token has (spaces, controls)."
             )
 
+    @property
+    def total_timeout(self) -> float:
+        """Seconds in which an answer must be whole, from the first step of connecting on."""
+        return self.connect_timeout + self.read_timeout
+
     def url(self, path: str) -> str:
         """Return the absolute URL of a call's path."""
         return self.base_url + path
@@ -81,5 +87,6 @@ class Endpoint:
         return {
             "Authorization": f"token {self.token}",
             "Accept": "application/json",
+            "Accept-Encoding": ACCEPT_ENCODING,
             "User-Agent": f"airflow-provider-daocloud/{__version__}",
         }

@@ -94,7 +94,9 @@ class DaoCloudHook(BaseHook):
             self._client = DaoCloudClient(endpoint_of(self.get_connection(self.daocloud_conn_id)))
         return self._client
 
-    def send(self, call: Call[T], *, patience: float | None = None) -> T:
+    def send(
+        self, call: Call[T], *, patience: float | None = None, within: float | None = None
+    ) -> T:
         """Send any call that ``airflow_provider_daocloud.api.protocol`` builds.
 
         A call that reads and is refused with a 401 is sent again if the Connection has changed
@@ -102,13 +104,15 @@ class DaoCloudHook(BaseHook):
 
         :param call: the call.
         :param patience: seconds for which it may be retried; the client's own (60) if not given.
+        :param within: seconds in which an answer must be whole, if that is less than the
+            connection's ``connect_timeout`` and ``read_timeout`` together.
         """
         try:
-            return self.get_conn().send(call, patience=patience)
+            return self.get_conn().send(call, patience=patience, within=within)
         except AuthenticationError:
             if call.acts or not self._renewed():
                 raise
-        return self.get_conn().send(call, patience=patience)
+        return self.get_conn().send(call, patience=patience, within=within)
 
     def _renewed(self) -> bool:
         """Look the connection up once more; return whether it has changed, and is taken."""
@@ -349,9 +353,13 @@ class DaoCloudHook(BaseHook):
         ).seen
         return action
 
-    def look(self, call: Call[T]) -> T:
-        """Send a call once, with no retry: for a wait, which looks again anyway."""
-        return self.send(call, patience=0.0)
+    def look(self, call: Call[T], *, within: float | None = None) -> T:
+        """Send a call once, with no retry: for a wait, which looks again anyway.
+
+        :param call: the call.
+        :param within: seconds in which the answer must be whole, as for `send`.
+        """
+        return self.send(call, patience=0.0, within=within)
 
 
 def _count(things: Sized, name: str) -> str:

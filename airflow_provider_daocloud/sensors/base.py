@@ -201,7 +201,7 @@ class DaoCloudSensor(BaseSensorOperator):
             tracker = waits.Tracker(self._found(), started=began, max_outage=self.max_outage)
             self._push_links(context)
             try:
-                look = tracker.saw(self.hook.look(tracker.wait.call()))
+                look = tracker.saw(self._ask(tracker))
             except CallError as e:
                 tracker.missed(e, time.time())
             else:
@@ -282,7 +282,7 @@ class DaoCloudSensor(BaseSensorOperator):
     def _look(self, tracker: waits.Tracker) -> waits.Look | None:
         while True:
             try:
-                return tracker.saw(self.hook.look(tracker.wait.call()))
+                return tracker.saw(self._ask(tracker))
             except CallError as e:
                 tracker.missed(e, time.time())
                 if not (isinstance(e, NotFoundError) and self.reschedule):
@@ -290,6 +290,10 @@ class DaoCloudSensor(BaseSensorOperator):
             # Each look of a rescheduled sensor is a new process, which cannot know that the action
             # was just posted: it takes the time here in which a replica may lag behind the POST.
             time.sleep(FIRST_INTERVAL)
+
+    def _ask(self, tracker: waits.Tracker) -> Any:
+        within = waits.time_left(tracker.started + self.timeout, time.time())
+        return self.hook.look(tracker.wait.call(), within=within)
 
     def _end(self, outcome: waits.Outcome) -> NoReturn:
         error = outcome_error(outcome, self.failure)

@@ -13,8 +13,7 @@ from airflow_provider_daocloud.api.errors import DaoCloudError, UnreachableError
 from airflow_provider_daocloud.triggers.accounts import FRESH, Accounts
 from airflow_provider_daocloud.triggers.poller import Poller, Waiter
 
-# For how long a last look at the deadline is awaited, in seconds.
-LAST_LOOK = 15.0
+LAST_LOOK = waits.FINAL_POLL
 
 
 class Watch:
