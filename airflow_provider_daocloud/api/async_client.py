@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_daocloud.api.body import Body, BodyError
 from airflow_provider_daocloud.api.endpoint import Endpoint
-from airflow_provider_daocloud.api.errors import InputError, UnreachableError
+from airflow_provider_daocloud.api.errors import UnreachableError
 from airflow_provider_daocloud.api.protocol import (
     Answer,
     Call,
@@ -22,8 +21,6 @@ from airflow_provider_daocloud.api.protocol import (
 )
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 T = TypeVar("T")
@@ -31,14 +28,6 @@ T = TypeVar("T")
 # How long a connection may be idle, in seconds. httpx's own 5 would mean a new TLS connection for
 # each look of a lone wait. A server that closes it sooner is noticed before it is used again.
 KEEP_ALIVE = 120.0
-
-
-@cache
-def _default_ssl_context() -> ssl.SSLContext:
-    """Return what verifies public certificates: made once, for it takes 20 ms of CPU."""
-    import httpx
-
-    return httpx.create_ssl_context()
 
 
 class AsyncDaoCloudClient:
@@ -72,7 +61,7 @@ class AsyncDaoCloudClient:
 
         :param call: what `protocol` built; only calls that read.
         :raises CallError: the most specific one.
-        :raises InputError: the CA bundle or a proxy of the endpoint cannot be used.
+        :raises InputError: the CA bundle of the endpoint cannot be used.
         """
         import httpx
 
@@ -86,7 +75,7 @@ class AsyncDaoCloudClient:
         except BodyError as e:
             raise untaken(call, str(e)) from None
         # The last two are what httpx lets through at times.
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as e:
             error: Exception = e
             if deadline.expired():
                 error = TimeoutError(f"the answer was not whole within {seconds:.3g} s")
@@ -125,39 +114,31 @@ class AsyncDaoCloudClient:
         endpoint = self.endpoint
 
         def build() -> httpx.AsyncClient:
-            verify = endpoint.ssl_context()
-            if verify is True:
-                verify = _default_ssl_context()
-            limits = httpx.Limits(
-                max_connections=self._connections,
-                max_keepalive_connections=self._connections,
-                keepalive_expiry=KEEP_ALIVE,
-            )
-            try:
-                mounts = {
-                    f"{scheme}://": httpx.AsyncHTTPTransport(
-                        proxy=proxy, verify=verify, limits=limits
-                    )
-                    for scheme, proxy in (endpoint.proxies or {}).items()
-                }
-            except (ImportError, ValueError, httpx.InvalidURL) as e:
-                # The text of the others can have a part of the URL, and so of its password.
-                reason = str(e) if isinstance(e, ImportError) else "httpx does not take such a URL."
-                raise InputError("extra.proxies", f"cannot be used: {reason}") from None
+            proxy = None
+            if endpoint.proxy:
+                # httpx refuses a context for a proxy that is not asked by TLS.
+                tls = context if endpoint.proxy.startswith("https:") else None
+                proxy = httpx.Proxy(endpoint.proxy, ssl_context=tls)
             return httpx.AsyncClient(
                 headers=endpoint.headers,
                 timeout=httpx.Timeout(
                     endpoint.read_timeout, connect=endpoint.connect_timeout, pool=None
                 ),
-                limits=limits,
-                verify=verify,
-                mounts=mounts,
+                limits=httpx.Limits(
+                    max_connections=self._connections,
+                    max_keepalive_connections=self._connections,
+                    keepalive_expiry=KEEP_ALIVE,
+                ),
+                verify=context,
+                proxy=proxy,
+                trust_env=False,  # all that the environment says is in the endpoint
                 follow_redirects=False,
                 transport=self._transport,
             )
 
         # Loading the CA certificates takes tens of milliseconds, in which the loop would stand.
-        made = await asyncio.to_thread(build)
+        context = await asyncio.to_thread(endpoint.ssl_context)
+        made = build()
         if self._http is None:
             self._http = made
         else:  # another call was quicker

@@ -32,6 +32,8 @@ from airflow_provider_daocloud.api.protocol import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import requests
 
 T = TypeVar("T")
@@ -147,10 +149,6 @@ class DaoCloudClient:
             ),
             allow_redirects=False,
             stream=True,
-            # Given with each request: the environment (REQUESTS_CA_BUNDLE, HTTPS_PROXY) would
-            # override the session's.
-            verify=self.endpoint.verify,
-            proxies=dict(self.endpoint.proxies or {}),
         ) as response:
             status, headers = response.status_code, response.headers
             try:
@@ -171,13 +169,16 @@ class DaoCloudClient:
                 # Even a redirect that is not followed is parsed, and some are no URL at all.
                 return None
 
-        self.endpoint.ssl_context()  # requests reports an unusable CA bundle badly, and late
+        endpoint = self.endpoint
         session = Session()
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, _adapter())
-        session.headers.update(self.endpoint.headers)
-        # Without an auth of its own, requests would put a .netrc entry in the token's place.
-        session.auth = _keep_headers
+        session.mount(endpoint.base_url, _adapter(endpoint.ssl_context()))
+        # All that the environment says is in the endpoint; a .netrc entry would even replace the
+        # token.
+        session.trust_env = False
+        session.verify = endpoint.verify is not False
+        if endpoint.proxy:
+            session.proxies = {"http": endpoint.proxy, "https": endpoint.proxy}
+        session.headers.update(endpoint.headers)
         return session
 
     def _error(self, call: Call[Any], error: Exception, deadline: _Deadline) -> CallError:
@@ -260,11 +261,26 @@ class _Deadline:
 _DEADLINE: ContextVar[_Deadline] = ContextVar("daocloud_deadline")
 
 
-def _adapter() -> requests.adapters.HTTPAdapter:
-    """Return what sends a session's requests, on connections that know of deadlines."""
+def _adapter(tls: ssl.SSLContext) -> requests.adapters.HTTPAdapter:
+    """Return what sends a session's requests, on connections that know of deadlines.
+
+    :param tls: what verifies certificates, of a proxy too.
+    """
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+            super().init_poolmanager(*arguments, **named, ssl_context=tls)
+
+        def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+            named |= {"ssl_context": tls}
+            if proxy.startswith("https:"):
+                named |= {"proxy_ssl_context": tls}
+            return super().proxy_manager_for(proxy, **named)
+
+        def cert_verify(self, *arguments: Any, **named: Any) -> None:
+            """Leave the certificates to the context; requests would add its own bundle."""
+
         def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
             pool: Any = super().get_connection_with_tls_context(*arguments, **named)
             pool.ConnectionCls = _watched(pool.ConnectionCls)
@@ -293,10 +309,6 @@ def _watched(kind: Any) -> Any:
             super().request(*arguments, **named)
 
     return Watched
-
-
-def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -142,6 +142,9 @@ class DaoCloudHook(BaseHook):
             client = self.get_conn()
         except (DaoCloudError, AirflowException) as e:  # a bad field; no such connection
             return False, str(e)
+        except Exception as e:  # Airflow's own or a secrets backend's; its text may have a secret
+            conn_id = self.daocloud_conn_id
+            return False, f"Connection {conn_id!r} cannot be looked up ({type(e).__name__})."
         where = client.endpoint.base_url
         try:
             # A person is waiting at the button; and where no API answers, a wrong base URL is far
@@ -150,6 +153,8 @@ class DaoCloudHook(BaseHook):
             flows = client.send(protocol.list_build_flows(), patience=5, final=ProtocolError)
         except CallError as e:
             return False, f"{_what_to_mend(e, where)} {e}"
+        except InputError as e:  # the CA bundle cannot be used
+            return False, str(e)
         finally:
             self.close()
         seen = f"{_count(apps, 'app')} and {_count(flows, 'build flow')}"

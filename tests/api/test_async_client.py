@@ -321,27 +321,18 @@ def test_environment_does_not_replace_the_proxy(monkeypatch: pytest.MonkeyPatch)
     """The connection's proxy is asked, and not the environment's."""
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
     with Server(servers.answering(GOOD)) as proxy:
-        proxies = {"http": f"http://127.0.0.1:{proxy.port}"}
-        assert ask(Endpoint("http://daocloud.invalid/v1", TOKEN, proxies=proxies)).id == APP_ID
+        url = f"http://127.0.0.1:{proxy.port}"
+        assert ask(Endpoint("http://daocloud.invalid/v1", TOKEN, proxy=url)).id == APP_ID
     (request,) = proxy.requests
     assert request.startswith(f"GET http://daocloud.invalid/v1/apps/{APP_ID} ".encode())
 
 
-@pytest.mark.parametrize(
-    "proxy",
-    [
-        "http://user:hunter2@proxy:bad",
-        "ftp://user:hunter2@127.0.0.1:9",
-        "socks5://user:hunter2@127.0.0.1:9",
-        "http://user:hunter2@a..b:9",
-        pytest.param(f"http://user:hunter2@127.0.0.1:{unused_port()}", id="nobody listens"),
-    ],
-)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_proxy_that_does_not_work(scheme: str, proxy: str) -> None:
-    """A proxy that cannot be used or reached is one of our errors, without its password."""
-    error = ask(Endpoint(f"{scheme}://daocloud.invalid/v1", TOKEN, proxies={scheme: proxy}))
-    assert isinstance(error, (errors.UnreachableError, InputError))
+def test_proxy_that_does_not_work(scheme: str) -> None:
+    """A proxy that cannot be reached is one of our errors, without its password."""
+    proxy = f"http://user:hunter2@127.0.0.1:{unused_port()}"
+    error = ask(Endpoint(f"{scheme}://daocloud.invalid/v1", TOKEN, proxy=proxy))
+    assert type(error) is errors.UnreachableError
     assert "hunter2" not in repr(error)
 
 

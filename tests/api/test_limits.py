@@ -98,8 +98,7 @@ def test_a_proxy_that_drips_the_tunnel(client: str, call: protocol.Call[Any]) ->
 
 def via(proxy: Server) -> dict[str, Any]:
     """Return the endpoint's argument for a proxy."""
-    url = f"http://127.0.0.1:{proxy.port}"
-    return {"proxies": {"http": url, "https": url}}
+    return {"proxy": f"http://127.0.0.1:{proxy.port}"}
 
 
 def test_a_kept_connection_that_begins_to_drip() -> None:
@@ -216,6 +215,7 @@ def test_codings(coding: str, client: str, call: protocol.Call[Any]) -> None:
 @pytest.mark.parametrize(
     ("coding", "sent"),
     [("gzip", gzip.compress(b"{}" * 99)[:-9]), ("gzip", b"{}"), ("br", b"{}"), ("gzip, gzip", b"")],
+    ids=["cut", "no gzip", "br", "twice"],
 )
 def test_what_cannot_be_decoded(
     coding: str, sent: bytes, client: str, call: protocol.Call[Any]
