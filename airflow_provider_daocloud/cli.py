@@ -241,9 +241,9 @@ def _wait_for_stack_action(args: argparse.Namespace, hook: DaoCloudHook, action_
 def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: waits.Wait, again: str) -> Rows:
     with _progress() as (show, log):
 
-        def look(call: Any) -> Any:
+        def look(call: Any, *, within: float) -> Any:
             try:
-                seen = hook.look(call)
+                seen = hook.look(call, within=within)
             except CallError as e:
                 show(f"cannot be read ({e})")
                 raise

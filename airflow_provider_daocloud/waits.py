@@ -59,6 +59,8 @@ NOT_FOUND_GRACE = 10.0
 REFUSAL_GRACE = 60.0
 # The refusals by which DaoCloud tells that the token, the right or the thing is gone.
 GONE = (401, 403, 404)
+# For how long the final poll, at the deadline, is awaited, in seconds.
+FINAL_POLL = 15.0
 
 Memory = dict[str, Any]
 S = TypeVar("S", bound=State)
@@ -663,9 +665,25 @@ class WaitLog:
         self._log("%s %s after %.0f s%s", tracker.wait, saying, elapsed, next_look)
 
 
+class Send(Protocol):
+    """Sends a call once, and returns its object within some seconds, or raises CallError."""
+
+    def __call__(self, call: protocol.Call[Any], *, within: float) -> Any:
+        """Send it."""
+
+
+def time_left(deadline: float, now: float) -> float:
+    """Return the seconds in which a poll must end: it may outlast the deadline as the final one.
+
+    :param deadline: when the time of the wait is up.
+    :param now: by the same clock.
+    """
+    return max(deadline - now, 0.0) + FINAL_POLL
+
+
 def block(
     wait: Wait,
-    send: Callable[[protocol.Call[Any]], Any],
+    send: Send,
     *,
     timeout: float,
     poll_interval: float,
@@ -678,7 +696,7 @@ def block(
     """Wait in this thread until it has succeeded, and return the last look.
 
     :param wait: what to wait for.
-    :param send: sends a call once and returns its object.
+    :param send: sends a call once and returns its object, within the seconds that it is given.
     :param timeout: seconds until the wait gives up; a last look is taken then.
     :param poll_interval: the longest time between two looks, in seconds; the first come sooner.
     :param max_outage: seconds for which DaoCloud may be unreadable.
@@ -693,7 +711,7 @@ def block(
     wait_log = WaitLog(log)
     while True:
         try:
-            look = tracker.saw(send(wait.call()))
+            look = tracker.saw(send(wait.call(), within=time_left(deadline, clock())))
         except CallError as e:
             tracker.missed(e, clock())
         else:

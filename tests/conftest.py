@@ -31,6 +31,20 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
 os.environ |= homes.settings(_HOME, _HOME / "dags")
 
 
+_AMBIENT = (
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_ambient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep this machine's proxies and certificates out of the tests."""
+    for name in _AMBIENT:
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def airflow_home() -> Path:
     """Return the session's AIRFLOW_HOME, with a migrated database and an empty ``dags`` folder."""

@@ -695,10 +695,12 @@ class Story:
         self._shown = shown
         self.time = FakeTime()
         self.looks: list[float] = []
+        self.within: list[float] = []
         self.lines: list[str] = []
 
-    def send(self, call: Any) -> Any:
+    def send(self, call: Any, *, within: float) -> Any:
         """Show the thing."""
+        self.within.append(within)
         elapsed = self.time.now - NOW
         self.looks.append(elapsed)
         seen = self._shown(elapsed)
@@ -729,6 +731,15 @@ def steps(*seen: tuple[float, Any]) -> Shown:
 
 
 RUNNING, DONE = action("IN_PROCESS"), action("SUCCESS")
+
+
+def test_block_gives_each_look_the_time_that_is_left() -> None:
+    """However slowly an answer comes, a wait ends within its timeout plus the final poll."""
+    story = Story(steps((0, RUNNING)))
+    with pytest.raises(errors.WaitTimeoutError):
+        story.wait(timeout=100.0)
+    ends = [look + within for look, within in zip(story.looks, story.within, strict=True)]
+    assert ends == pytest.approx([100.0 + waits.FINAL_POLL] * len(ends))
 
 
 def test_block_returns_at_once() -> None:

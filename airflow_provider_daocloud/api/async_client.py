@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_daocloud.api.body import Body, BodyError
 from airflow_provider_daocloud.api.endpoint import Endpoint
-from airflow_provider_daocloud.api.errors import InputError, ProtocolError, UnreachableError
+from airflow_provider_daocloud.api.errors import UnreachableError
 from airflow_provider_daocloud.api.protocol import (
     Answer,
     Call,
@@ -16,11 +17,10 @@ from airflow_provider_daocloud.api.protocol import (
     interpret,
     rate_limit,
     strike,
+    untaken,
 )
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 T = TypeVar("T")
@@ -28,14 +28,6 @@ T = TypeVar("T")
 # How long a connection may be idle, in seconds. httpx's own 5 would mean a new TLS connection for
 # each look of a lone wait. A server that closes it sooner is noticed before it is used again.
 KEEP_ALIVE = 120.0
-
-
-@cache
-def _default_ssl_context() -> ssl.SSLContext:
-    """Return what verifies public certificates: made once, for it takes 20 ms of CPU."""
-    import httpx
-
-    return httpx.create_ssl_context()
 
 
 class AsyncDaoCloudClient:
@@ -69,23 +61,26 @@ class AsyncDaoCloudClient:
 
         :param call: what `protocol` built; only calls that read.
         :raises CallError: the most specific one.
-        :raises InputError: the CA bundle or a proxy of the endpoint cannot be used.
+        :raises InputError: the CA bundle of the endpoint cannot be used.
         """
         import httpx
 
         if call.acts:
             raise ValueError(f"{call.name} acts; actions are sent from workers only")
         http = self._http or await self._connect()
+        seconds = self.endpoint.total_timeout
         try:
-            response = await http.request(call.method, self.endpoint.url(call.path))
+            async with asyncio.timeout(seconds) as deadline:
+                answer = await self._exchange(http, call)
+        except BodyError as e:
+            raise untaken(call, str(e)) from None
         # The last two are what httpx lets through at times.
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as e:
-            reason = strike(f"{type(e).__name__}: {e}", self.endpoint.token)
-            if isinstance(e, httpx.DecodingError):
-                problem = f"the answer cannot be decoded ({reason})."
-                raise ProtocolError(str(call), problem) from None
+            error: Exception = e
+            if deadline.expired():
+                error = TimeoutError(f"the answer was not whole within {seconds:.3g} s")
+            reason = strike(f"{type(error).__name__}: {error}", self.endpoint.token)
             raise UnreachableError(str(call), f"no answer came ({reason}).") from None
-        answer = Answer(response.status_code, response.headers, response.content)
         now = self._clock()
         self.rate_limit = rate_limit(answer, now=now)
         return interpret(call, answer, now=now, secret=self.endpoint.token)
@@ -99,47 +94,51 @@ class AsyncDaoCloudClient:
     def __repr__(self) -> str:
         return f"<AsyncDaoCloudClient {self.endpoint.base_url}>"
 
-    async def _connect(self) -> httpx.AsyncClient:
-        import asyncio
+    async def _exchange(self, http: httpx.AsyncClient, call: Call[Any]) -> Answer:
+        url = self.endpoint.url(call.path)
+        async with http.stream(call.method, url) as response:
+            status, headers = response.status_code, response.headers
+            try:
+                body = Body(headers.get("Content-Encoding"))
+                async for part in response.aiter_raw():
+                    body.add(part)
+                return Answer(status, headers, body.whole())
+            except BodyError:
+                if status < 300:
+                    raise
+                return Answer(status, headers, b"")  # what it says is in its status
 
+    async def _connect(self) -> httpx.AsyncClient:
         import httpx
 
         endpoint = self.endpoint
 
         def build() -> httpx.AsyncClient:
-            verify = endpoint.ssl_context()
-            if verify is True:
-                verify = _default_ssl_context()
-            limits = httpx.Limits(
-                max_connections=self._connections,
-                max_keepalive_connections=self._connections,
-                keepalive_expiry=KEEP_ALIVE,
-            )
-            try:
-                mounts = {
-                    f"{scheme}://": httpx.AsyncHTTPTransport(
-                        proxy=proxy, verify=verify, limits=limits
-                    )
-                    for scheme, proxy in (endpoint.proxies or {}).items()
-                }
-            except (ImportError, ValueError, httpx.InvalidURL) as e:
-                # The text of the others can have a part of the URL, and so of its password.
-                reason = str(e) if isinstance(e, ImportError) else "httpx does not take such a URL."
-                raise InputError("extra.proxies", f"cannot be used: {reason}") from None
+            proxy = None
+            if endpoint.proxy:
+                # httpx refuses a context for a proxy that is not asked by TLS.
+                tls = context if endpoint.proxy.startswith("https:") else None
+                proxy = httpx.Proxy(endpoint.proxy, ssl_context=tls)
             return httpx.AsyncClient(
                 headers=endpoint.headers,
                 timeout=httpx.Timeout(
                     endpoint.read_timeout, connect=endpoint.connect_timeout, pool=None
                 ),
-                limits=limits,
-                verify=verify,
-                mounts=mounts,
+                limits=httpx.Limits(
+                    max_connections=self._connections,
+                    max_keepalive_connections=self._connections,
+                    keepalive_expiry=KEEP_ALIVE,
+                ),
+                verify=context,
+                proxy=proxy,
+                trust_env=False,  # all that the environment says is in the endpoint
                 follow_redirects=False,
                 transport=self._transport,
             )
 
         # Loading the CA certificates takes tens of milliseconds, in which the loop would stand.
-        made = await asyncio.to_thread(build)
+        context = await asyncio.to_thread(endpoint.ssl_context)
+        made = build()
         if self._http is None:
             self._http = made
         else:  # another call was quicker

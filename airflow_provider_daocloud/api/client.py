@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_daocloud.api import policy
+from airflow_provider_daocloud.api.body import Body, BodyError
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import (
     CallError,
     OutcomeUnknownError,
-    ProtocolError,
     UnreachableError,
 )
 from airflow_provider_daocloud.api.protocol import (
@@ -23,9 +28,12 @@ from airflow_provider_daocloud.api.protocol import (
     rate_limit,
     server_time,
     strike,
+    untaken,
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import requests
 
 T = TypeVar("T")
@@ -62,11 +70,14 @@ class DaoCloudClient:
         *,
         patience: float | None = None,
         final: type[CallError] | None = None,
+        within: float | None = None,
     ) -> T:
         """Send a call, retry what may be retried, and return what the call promises.
 
         :param call: what `protocol` built.
         :param patience: seconds for which this call may be retried, if not the client's own.
+        :param within: seconds in which each answer must be whole, if the endpoint's own
+            ``total_timeout`` is longer.
         :param final: an error that is not to be waited out, though it can pass.
         :raises CallError: the last one, when it cannot pass or patience has run out.
         """
@@ -79,7 +90,7 @@ class DaoCloudClient:
             final=final,
         )
         retrying = Retrying(sleep=self._sleep, **options)
-        answer: T = retrying(self._send_once, call)
+        answer: T = retrying(self._send_once, call, within)
         return answer
 
     def close(self) -> None:
@@ -101,7 +112,7 @@ class DaoCloudClient:
     def __repr__(self) -> str:
         return f"<DaoCloudClient {self.endpoint.base_url}>"
 
-    def _send_once(self, call: Call[T]) -> T:
+    def _send_once(self, call: Call[T], within: float | None) -> T:
         import urllib3
 
         session = self._session
@@ -111,26 +122,44 @@ class DaoCloudClient:
             # On a kept-alive connection that the server has just closed, a POST is reset before
             # it arrives and nobody can tell. A new connection keeps that harmless case away.
             session.close()
+        total = self.endpoint.total_timeout
+        deadline = _Deadline(total if within is None else min(total, within))
         try:
-            response = session.request(
-                call.method,
-                self.endpoint.url(call.path),
-                json=dict(call.body) if call.body is not None else None,
-                timeout=(self.endpoint.connect_timeout, self.endpoint.read_timeout),
-                allow_redirects=False,
-                # Given with each request: the environment (REQUESTS_CA_BUNDLE, HTTPS_PROXY) would
-                # override the session's.
-                verify=self.endpoint.verify,
-                proxies=dict(self.endpoint.proxies or {}),
-            )
+            with deadline:
+                answer = self._exchange(session, call, deadline.seconds)
+                deadline.check()
+        except BodyError as e:
+            raise untaken(call, str(e)) from None
         # A RequestException is an OSError. The others are what requests lets through at times.
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as e:
-            raise self._error(call, e) from None
-        answer = Answer(response.status_code, response.headers, response.content)
+            raise self._error(call, e, deadline) from None
         now = self._clock()
         self.rate_limit = rate_limit(answer, now=now)
         self.server_time = server_time(answer)
         return interpret(call, answer, now=now, secret=self.endpoint.token)
+
+    def _exchange(self, session: requests.Session, call: Call[Any], seconds: float) -> Answer:
+        with session.request(
+            call.method,
+            self.endpoint.url(call.path),
+            json=dict(call.body) if call.body is not None else None,
+            timeout=(
+                min(self.endpoint.connect_timeout, seconds),
+                min(self.endpoint.read_timeout, seconds),
+            ),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            status, headers = response.status_code, response.headers
+            try:
+                body = Body(headers.get("Content-Encoding"))
+                for part in response.raw.stream(2**16, decode_content=False):
+                    body.add(part)
+                return Answer(status, headers, body.whole())
+            except BodyError:
+                if status < 300:
+                    raise
+                return Answer(status, headers, b"")  # what it says is in its status
 
     def _new_session(self) -> requests.Session:
         import requests
@@ -140,21 +169,24 @@ class DaoCloudClient:
                 # Even a redirect that is not followed is parsed, and some are no URL at all.
                 return None
 
-        self.endpoint.ssl_context()  # requests reports an unusable CA bundle badly, and late
+        endpoint = self.endpoint
         session = Session()
-        session.headers.update(self.endpoint.headers)
-        # Without an auth of its own, requests would put a .netrc entry in the token's place.
-        session.auth = _keep_headers
+        session.mount(endpoint.base_url, _adapter(endpoint.ssl_context()))
+        # All that the environment says is in the endpoint; a .netrc entry would even replace the
+        # token.
+        session.trust_env = False
+        session.verify = endpoint.verify is not False
+        if endpoint.proxy:
+            session.proxies = {"http": endpoint.proxy, "https": endpoint.proxy}
+        session.headers.update(endpoint.headers)
         return session
 
-    def _error(self, call: Call[Any], error: Exception) -> CallError:
-        import requests
-
+    def _error(self, call: Call[Any], error: Exception, deadline: _Deadline) -> CallError:
         chain = list(_chain(error))
         root = chain[-1]
+        # Whatever a connection says that we have cut ourselves.
+        root = deadline.error() if deadline.passed else root
         reason = strike(f"{type(root).__name__}: {root}", self.endpoint.token)
-        if isinstance(error, requests.exceptions.ContentDecodingError):
-            return ProtocolError(str(call), f"the answer cannot be decoded ({reason}).")
         if _never_arrived(chain):
             problem = f"cannot connect to {self.endpoint.base_url} ({reason})."
             return UnreachableError(str(call), problem)
@@ -165,8 +197,118 @@ class DaoCloudClient:
         return UnreachableError(str(call), f"no answer came ({reason}).")
 
 
-def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+class _Deadline:
+    """Cuts the connection of one request, wherever the request is, when its time is up.
+
+    The time-out of a socket is for each read alone, and a server that sends a byte now and then
+    never meets it. Nothing below looks at a clock in between, so a thread does. (The system's
+    resolver is the one thing that cannot be cut: what it takes longer is known afterwards.)
+
+    :param seconds: from now on.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.passed = False
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._before = _DEADLINE.set(self)
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _DEADLINE.reset(self._before)
+        self._watch(None)
+
+    def watch(self, connection: socket.socket) -> None:
+        """Cut this connection, and none that was named before.
+
+        :param connection: a socket, or what TLS makes of it.
+        """
+        # A copy: the original moves when TLS begins, and may be closed and its number used again.
+        self._watch(socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM))
+
+    def check(self) -> None:
+        """Raise TimeoutError if the time is up: a cut can look like the end of an answer."""
+        if self.passed:
+            raise self.error()
+
+    def error(self) -> TimeoutError:
+        """Return the error for a time that is up."""
+        return TimeoutError(f"the answer was not whole within {self.seconds:.3g} s")
+
+    def _watch(self, copy: socket.socket | None) -> None:
+        with self._lock:
+            old, self._socket = self._socket, copy
+            if old is not None:
+                old.close()
+        if self.passed:
+            self._cut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.passed = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_DEADLINE: ContextVar[_Deadline] = ContextVar("daocloud_deadline")
+
+
+def _adapter(tls: ssl.SSLContext) -> requests.adapters.HTTPAdapter:
+    """Return what sends a session's requests, on connections that know of deadlines.
+
+    :param tls: what verifies certificates, of a proxy too.
+    """
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+            super().init_poolmanager(*arguments, **named, ssl_context=tls)
+
+        def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+            named |= {"ssl_context": tls}
+            if proxy.startswith("https:"):
+                named |= {"proxy_ssl_context": tls}
+            return super().proxy_manager_for(proxy, **named)
+
+        def cert_verify(self, *arguments: Any, **named: Any) -> None:
+            """Leave the certificates to the context; requests would add its own bundle."""
+
+        def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
+            pool: Any = super().get_connection_with_tls_context(*arguments, **named)
+            pool.ConnectionCls = _watched(pool.ConnectionCls)
+            return pool
+
+    return Adapter()
+
+
+@cache
+def _watched(kind: Any) -> Any:
+    """Return a class of urllib3's connections that tell the deadline of their sockets."""
+    if hasattr(kind, "tells_deadline"):
+        return kind
+
+    class Watched(kind):  # type: ignore[misc]
+        tells_deadline = True
+
+        def _new_conn(self) -> Any:
+            connection = super()._new_conn()
+            _DEADLINE.get().watch(connection)
+            return connection
+
+        def request(self, *arguments: Any, **named: Any) -> None:
+            if self.sock is not None:  # kept alive
+                _DEADLINE.get().watch(self.sock)
+            super().request(*arguments, **named)
+
+    return Watched
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -287,6 +287,17 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
     raise _failure(call, answer, now, secret)
 
 
+def untaken(call: Call[Any], problem: str) -> CallError:
+    """Return the error for an answer that came, and that cannot be taken.
+
+    :param call: what was asked.
+    :param problem: why it cannot.
+    """
+    if call.acts:
+        return OutcomeUnknownError(str(call), f"{problem} The action may have been taken.")
+    return ProtocolError(str(call), problem)
+
+
 def strike(text: str, secret: str) -> str:
     """Return ``text`` with every occurrence of ``secret`` replaced, however it was escaped.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_daocloud.api import environment as environments
 from airflow_provider_daocloud.api.endpoint import (
     DEFAULT_DASHBOARD_URL,
     DEFAULT_HOST,
@@ -21,32 +23,59 @@ from airflow_provider_daocloud.provider_info import CONNECTION_TYPE, EXTRA_FIELD
 FORM_PREFIX = f"extra__{CONNECTION_TYPE}__"
 
 
+# Longer than anybody waits, and short enough for every socket.
+LONGEST_TIMEOUT = 86400.0
+
+
 class ConnectionLike(Protocol):
-    """The parts of an Airflow Connection that are read, on every Airflow line."""
+    """The parts of an Airflow Connection that are read, on every Airflow line.
 
-    conn_id: str
-    host: str | None
-    port: int | None
-    schema: str | None
-    password: str | None
-    extra: str | None
+    They are what a secrets backend gave, and Airflow does not check their types.
+    """
+
+    conn_id: Any
+    host: Any
+    port: Any
+    schema: Any
+    password: Any
+    extra: Any
 
 
-def endpoint_of(connection: ConnectionLike, extras: Mapping[str, Any] | None = None) -> Endpoint:
+def endpoint_of(
+    connection: ConnectionLike,
+    extras: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Endpoint:
     """Return where the connection leads, and how.
 
     :param connection: an Airflow Connection of type ``daocloud``.
     :param extras: its extras, if they were read already (a triggerer must read them its own way).
+    :param environment: the variables that say more of certificates and proxies.
     :raises InputError: a field is missing or unusable; the error names it, never the token.
     """
+    where = f"connection {connection.conn_id!r}"
     try:
-        return _endpoint(connection, _extras(connection) if extras is None else extras)
+        return _endpoint(
+            connection, _extras(connection.extra) if extras is None else extras, environment
+        )
     except InputError as e:
-        where = f"connection {connection.conn_id!r}, field {e.field!r}"
-        raise InputError(where, e.problem) from None
+        kind = "variable" if e.field.lower().endswith(_VARIABLES) else "field"
+        raise InputError(f"{where}, {kind} {e.field!r}", e.problem) from None
+    except Exception as e:
+        # Whatever a backend can give that was not thought of: looking again does not mend it. The
+        # text of the error may have a secret in it.
+        problem = f"cannot be used: reading its fields ended in {type(e).__name__}."
+        raise InputError(where, problem) from None
 
 
-def _endpoint(connection: ConnectionLike, extras: Mapping[str, Any]) -> Endpoint:
+_VARIABLES = ("_proxy", *(name.lower() for name in environments.CA_VARIABLES))
+
+
+def _endpoint(
+    connection: ConnectionLike, extras: Mapping[str, Any], environment: Mapping[str, str]
+) -> Endpoint:
+    if not all(isinstance(name, str) for name in extras):
+        raise InputError("extra", "has a name that is not text.")
     # The Test button of Airflow 2 gives each name twice, once with this prefix.
     extras = {name.removeprefix(FORM_PREFIX): value for name, value in extras.items()} | {
         name: value for name, value in extras.items() if not name.startswith(FORM_PREFIX)
@@ -59,27 +88,38 @@ def _endpoint(connection: ConnectionLike, extras: Mapping[str, Any]) -> Endpoint
     # The form stores null or "" for a field that was left empty.
     given = {name: value for name, value in extras.items() if value not in (None, "")}
     flags = {name: _flag(name, given.get(name)) for name in ("skip_tls_verify", "allow_http")}
-    if not (connection.password or "").strip():
+    token = _text("password", connection.password)
+    if not token:
         raise InputError("password", "is empty: it must be the DaoCloud access token.")
-    verify: bool | str = not flags["skip_tls_verify"]
+    base_url = _base_url(connection, given.get("prefix"), allow_http=flags["allow_http"])
+    if "proxies" in given:
+        own = _proxies(given["proxies"]).get(urlsplit(base_url).scheme)
+        proxy = (own, "extra.proxies") if own else None
+    else:
+        proxy = environments.proxy(base_url, environment)
+    verify: tuple[bool | str, str] = (not flags["skip_tls_verify"], "extra.skip_tls_verify")
     if "ca_bundle" in given:
         if flags["skip_tls_verify"]:
             raise InputError("extra.ca_bundle", "is given, and skip_tls_verify is on: choose one.")
-        verify = _string("ca_bundle", given["ca_bundle"])
+        verify = (_string("ca_bundle", given["ca_bundle"]), "extra.ca_bundle")
+    elif verify[0] and any(url.startswith("https:") for url in (base_url, (proxy or ("",))[0])):
+        verify = environments.ca_bundle(environment) or verify
     return Endpoint(
-        base_url=_base_url(connection, given.get("prefix"), allow_http=flags["allow_http"]),
-        token=(connection.password or "").strip(),
-        verify=verify,
+        base_url=base_url,
+        token=token,
+        verify=verify[0],
+        verify_field=verify[1],
         connect_timeout=_seconds("connect_timeout", given.get("connect_timeout", 10.0)),
         read_timeout=_seconds("read_timeout", given.get("read_timeout", 30.0)),
-        proxies=_proxies(given["proxies"]) if "proxies" in given else None,
+        proxy=proxy[0] if proxy else None,
+        proxy_field=proxy[1] if proxy else "",
         dashboard_url=_dashboard_url(given.get("dashboard_url", DEFAULT_DASHBOARD_URL)),
     )
 
 
 def _base_url(connection: ConnectionLike, prefix: object, *, allow_http: bool) -> str:
-    host = (connection.host or "").strip() or DEFAULT_HOST
-    schema = (connection.schema or "").strip()
+    host = _text("host", connection.host) or DEFAULT_HOST
+    schema = _text("schema", connection.schema)
     if "://" not in host:
         # "http://:token@host/https" is how Airflow's own HTTP connections name the scheme.
         scheme = schema or "https"
@@ -93,10 +133,10 @@ def _base_url(connection: ConnectionLike, prefix: object, *, allow_http: bool) -
         raise InputError("host", f"must begin with https:// (or http://), not {parts.scheme}://.")
     if parts.username or parts.password:
         raise InputError("host", "has a user or password in it. The token goes into the password.")
-    if parts.query or parts.fragment or not _is_name(parts.hostname or ""):
+    if parts.query or parts.fragment or not environments.is_host(parts.hostname or ""):
         raise InputError("host", "must be a host name or a base URL, without ? and #.")
     name = str(parts.hostname)
-    port = connection.port or None  # the form of some Airflow lines sends 0 for an empty port
+    port = _port(connection.port)
     if port and host_port and port != host_port:
         raise InputError("port", f"is {port}, but the host says {host_port}: give one of them.")
     port = port or host_port
@@ -135,15 +175,6 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
         ) from None
 
 
-def _is_name(host: str) -> bool:
-    if ":" in host:
-        return True  # an IPv6 address, which `urlsplit` has checked
-    try:
-        return bool(re.fullmatch(r"[\w.-]+", host.encode("idna").decode(), re.ASCII))
-    except UnicodeError:  # an empty label, or one that is too long
-        return False
-
-
 def _is_loopback(host: str) -> bool:
     import ipaddress
 
@@ -153,17 +184,37 @@ def _is_loopback(host: str) -> bool:
         return host.lower() in ("localhost", "localhost.")
 
 
-def _extras(connection: ConnectionLike) -> Mapping[str, Any]:
+def _text(field: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(field, f"must be text, not {type(value).__name__}.")
+    return value.strip()
+
+
+def _port(value: object) -> int | None:
+    if isinstance(value, str):
+        digits = value.strip()
+        value = int(digits) if re.fullmatch("[0-9]{1,9}", digits) else digits or None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise InputError("port", f"must be from 1 to 65535, or empty, not {value!r:.40}.")
+    return value or None  # the form of some Airflow lines sends 0 for an empty port
+
+
+def _extras(extra: object) -> Mapping[str, Any]:
     # Not `extra_dejson`: it hides broken JSON behind a log line, and that would hide a CA bundle.
-    if not (connection.extra or "").strip():
+    if isinstance(extra, str):
+        try:
+            extra = json.loads(extra) if extra.strip() else None
+        except (ValueError, RecursionError):
+            raise InputError("extra", "is not JSON.") from None
+    if extra is None:
         return {}
-    try:
-        extras = json.loads(connection.extra or "{}")
-    except ValueError:
-        raise InputError("extra", "is not JSON.") from None
-    if not isinstance(extras, dict):
-        raise InputError("extra", "must be a JSON object.")
-    return extras
+    if not isinstance(extra, Mapping):
+        raise InputError("extra", f"must be a JSON object, not {type(extra).__name__}.")
+    return extra
 
 
 def _flag(name: str, value: object) -> bool:
@@ -186,7 +237,10 @@ def _seconds(name: str, value: object) -> float:
             raise InputError(
                 f"extra.{name}", f"must be a number of seconds, not {value!r}."
             ) from None
-    return check_seconds(f"extra.{name}", value)
+    seconds = check_seconds(f"extra.{name}", value)
+    if seconds > LONGEST_TIMEOUT:
+        raise InputError(f"extra.{name}", f"must be at most {LONGEST_TIMEOUT:.0f} seconds.")
+    return float(seconds)
 
 
 def _string(name: str, value: object) -> str:
@@ -199,7 +253,7 @@ def _dashboard_url(value: object) -> str:
     url = _string("dashboard_url", value)
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("https", "http") and _is_name(parts.hostname or "")
+        usable = parts.scheme in ("https", "http") and environments.is_host(parts.hostname or "")
         usable = usable and parts.port != 0 and not (parts.query or parts.fragment)
         # Everybody who sees a task sees its links: no secret belongs there.
         if usable and "@" not in parts.netloc:
@@ -219,20 +273,12 @@ def _proxies(value: object) -> dict[str, str]:
     elif isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError("extra.proxies", problem) from None
-    if not isinstance(value, dict) or not all(
-        scheme in ("http", "https") and isinstance(url, str) and _is_proxy(url)
-        for scheme, url in value.items()
+    if not isinstance(value, Mapping) or not all(
+        scheme in ("http", "https") and isinstance(url, str) for scheme, url in value.items()
     ):
         raise InputError("extra.proxies", problem)
-    return value
-
-
-def _is_proxy(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https", "socks5", "socks5h")
-        return known and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+    for url in value.values():
+        environments.check_proxy("extra.proxies", url)
+    return dict(value)

@@ -95,7 +95,9 @@ class DaoCloudHook(BaseHook):
             self._client = DaoCloudClient(endpoint_of(self.get_connection(self.daocloud_conn_id)))
         return self._client
 
-    def send(self, call: Call[T], *, patience: float | None = None) -> T:
+    def send(
+        self, call: Call[T], *, patience: float | None = None, within: float | None = None
+    ) -> T:
         """Send any call that ``airflow_provider_daocloud.api.protocol`` builds.
 
         A call that reads and is refused with a 401 is sent again if the Connection has changed
@@ -103,14 +105,16 @@ class DaoCloudHook(BaseHook):
 
         :param call: the call.
         :param patience: seconds for which it may be retried; the client's own (60) if not given.
+        :param within: seconds in which an answer must be whole, if that is less than the
+            connection's ``connect_timeout`` and ``read_timeout`` together.
         """
         try:
-            answer = self.get_conn().send(call, patience=patience)
+            answer = self.get_conn().send(call, patience=patience, within=within)
         except CallError as e:
             # A 401 in whoever's words: a gateway that checks tokens may answer with a page.
             if e.status != 401 or call.acts or not self._renewed():
                 raise
-            answer = self.get_conn().send(call, patience=patience)
+            answer = self.get_conn().send(call, patience=patience, within=within)
         self.has_read = self.has_read or not call.acts
         return answer
 
@@ -142,6 +146,9 @@ class DaoCloudHook(BaseHook):
             client = self.get_conn()
         except (DaoCloudError, AirflowException) as e:  # a bad field; no such connection
             return False, str(e)
+        except Exception as e:  # Airflow's own or a secrets backend's; its text may have a secret
+            conn_id = self.daocloud_conn_id
+            return False, f"Connection {conn_id!r} cannot be looked up ({type(e).__name__})."
         where = client.endpoint.base_url
         try:
             # A person is waiting at the button; and where no API answers, a wrong base URL is far
@@ -150,6 +157,8 @@ class DaoCloudHook(BaseHook):
             flows = client.send(protocol.list_build_flows(), patience=5, final=ProtocolError)
         except CallError as e:
             return False, f"{_what_to_mend(e, where)} {e}"
+        except InputError as e:  # the CA bundle cannot be used
+            return False, str(e)
         finally:
             self.close()
         seen = f"{_count(apps, 'app')} and {_count(flows, 'build flow')}"
@@ -353,9 +362,13 @@ class DaoCloudHook(BaseHook):
         ).seen
         return action
 
-    def look(self, call: Call[T]) -> T:
-        """Send a call once, with no retry: for a wait, which looks again anyway."""
-        return self.send(call, patience=0.0)
+    def look(self, call: Call[T], *, within: float | None = None) -> T:
+        """Send a call once, with no retry: for a wait, which looks again anyway.
+
+        :param call: the call.
+        :param within: seconds in which the answer must be whole, as for `send`.
+        """
+        return self.send(call, patience=0.0, within=within)
 
 
 def _count(things: Sized, name: str) -> str:

@@ -250,7 +250,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             tracker = waits.Tracker(wait, began, self.max_outage, memory)
             self._push_links(context)
             try:
-                look = tracker.saw(self.hook.look(tracker.wait.call()))
+                look = tracker.saw(self._ask(tracker))
             except CallError as e:
                 tracker.missed(e, time.time())
             else:
@@ -336,7 +336,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         alone = self.reschedule and self._store(context) is None
         while True:
             try:
-                return tracker.saw(self.hook.look(tracker.wait.call()))
+                return tracker.saw(self._ask(tracker))
             except CallError as e:
                 if alone and waits.is_fatal(e) and not tracker.memory.get("read"):
                     before = self._rescheduled_before(context)
@@ -372,6 +372,10 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
     def _store(self, context: Context) -> Any:
         """Return where a rescheduled sensor keeps its memory: the task state store (3.3+)."""
         return context.get("task_state_store") if self.reschedule else None
+
+    def _ask(self, tracker: waits.Tracker) -> Any:
+        within = waits.time_left(tracker.started + self.timeout, time.time())
+        return self.hook.look(tracker.wait.call(), within=within)
 
     def _end(self, outcome: waits.Outcome) -> NoReturn:
         error = outcome_error(outcome, self.failure)

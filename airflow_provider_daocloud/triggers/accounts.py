@@ -16,7 +16,7 @@ from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.hooks.connection import endpoint_of
 from airflow_provider_daocloud.triggers import metrics
-from airflow_provider_daocloud.triggers.poller import LANES, Poller
+from airflow_provider_daocloud.triggers.poller import LANES, SLOW_LANES, Poller
 
 # How old a resolved connection may be, in seconds: an edit is noticed within this time.
 FRESH = 300.0
@@ -55,7 +55,7 @@ class Accounts:
         """Return the poller that serves all waits at an endpoint."""
         poller = self._pollers.get(endpoint)
         if not poller:  # one that serves nobody is about to close its connections
-            client = AsyncDaoCloudClient(endpoint, connections=LANES)
+            client = AsyncDaoCloudClient(endpoint, connections=LANES + SLOW_LANES)
             poller = self._pollers[endpoint] = Poller(client, metrics=metrics)
         return poller
 

@@ -6,15 +6,19 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 
 from airflow_provider_daocloud.api.budget import Budget
+
+# After how many seconds a look that has no answer yet counts as slow.
+SLOW_AFTER = 2.0
 
 
 class Priority(IntEnum):
     """Which of the looks that are due goes first."""
 
-    LAST = 0  # the final poll at a deadline; it is made whatever remains of the budget
+    LAST = 0  # the last look before a time-out; it may use the budget's reserve
     HINT = 1  # it has probably ended
     LIST = 2  # one look for many
     SCOUT = 3  # it may teach something about the others
@@ -26,6 +30,8 @@ class Job:
 
     version = 0
     due = float("-inf")
+    # Whether its last look was slow.
+    slow = False
 
     @property
     def deadline(self) -> float:
@@ -40,8 +46,19 @@ class Job:
 _Ready = tuple[Priority, float, int, int, Job]
 
 
+@dataclass(eq=False)
+class _Flight:
+    """A look that is under way, and whether it is slow."""
+
+    job: Job
+    slow: bool
+
+
 class LookQueue:
     """Runs jobs when they are due, few at a time, at the budget's pace.
+
+    An answer that is slow must not hold up what others wait for: its look leaves its lane to the
+    next one, up to a number of such looks; and what was slow begins only where it holds up nobody.
 
     A thousand tasks that wait inside an HTTP client's pool cost three times the CPU of this queue
     in front of it.
@@ -49,18 +66,22 @@ class LookQueue:
     :param budget: the pace.
     :param clock: seconds; only differences matter.
     :param lanes: how many looks may be under way at once.
+    :param slow_lanes: how many slow ones beside them.
     """
 
-    def __init__(self, budget: Budget, clock: Callable[[], float], lanes: int) -> None:
+    def __init__(
+        self, budget: Budget, clock: Callable[[], float], lanes: int, slow_lanes: int
+    ) -> None:
         self._budget = budget
         self._clock = clock
         self._lanes = lanes
-        self._flying = 0
+        self._slow_lanes = slow_lanes
+        self._flights: set[_Flight] = set()
         self._wake = asyncio.Event()
         self._order = itertools.count()
         # An entry is stale, and passed over, when its job has been scheduled anew since.
         self._later: list[tuple[float, int, int, Priority, Job]] = []
-        self._ready: list[_Ready] = []
+        self._ready: dict[bool, list[_Ready]] = {False: [], True: []}
         # When a job that is ready, and kept back by the budget, comes to its deadline.
         self._urgent_at = float("inf")
 
@@ -94,25 +115,42 @@ class LookQueue:
             while True:
                 self._wake.clear()
                 pause = self._ripen()
-                if self._ready and self._flying < self._lanes:
-                    priority, *_, job = self._ready[0]
+                ready = self._first_ready()
+                if ready:
+                    priority, *_, job = ready[0]
                     wait = self._budget.wait(
                         urgent=priority is Priority.LAST, timely=priority <= Priority.LIST
                     )
                     if wait <= 0:
-                        heapq.heappop(self._ready)
-                        self._flying += 1
-                        looks.create_task(self._look(job))
+                        heapq.heappop(ready)
+                        flight = _Flight(job, slow=job.slow)
+                        self._flights.add(flight)
+                        looks.create_task(self._look(flight))
                         continue
                     pause = min(pause, wait)
                 await self._sleep(pause)
 
-    async def _look(self, job: Job) -> None:
+    async def _look(self, flight: _Flight) -> None:
+        is_slow = asyncio.get_running_loop().call_later(SLOW_AFTER, self._is_slow, flight)
+        flight.job.slow = False
         try:
-            await job.look()
+            await flight.job.look()
         finally:
-            self._flying -= 1
+            is_slow.cancel()
+            self._flights.discard(flight)
             self._wake.set()
+
+    def _is_slow(self, flight: _Flight) -> None:
+        flight.slow = flight.job.slow = True
+        self._wake.set()
+
+    def _first_ready(self) -> list[_Ready] | None:
+        """Return the queue whose first job is the next to begin, if there is a lane for it."""
+        slow = sum(flight.slow for flight in self._flights)
+        in_lanes = len(self._flights) - min(slow, self._slow_lanes)
+        free = {False: in_lanes < self._lanes, True: slow < self._slow_lanes}
+        queues = [queue for is_slow, queue in self._ready.items() if queue and free[is_slow]]
+        return min(queues, key=lambda queue: queue[0][:3], default=None)
 
     def _ripen(self) -> float:
         """Move what is due to the ready jobs; return the seconds until something else is due."""
@@ -122,26 +160,30 @@ class LookQueue:
             if version == job.version:
                 if due > now:
                     break
-                heapq.heappush(self._ready, (priority, due, order, version, job))
+                heapq.heappush(self._ready[job.slow], (priority, due, order, version, job))
                 self._urgent_at = min(self._urgent_at, job.deadline)
             heapq.heappop(self._later)
         if now >= self._urgent_at:
             self._hurry(now)
-        while self._ready and self._ready[0][-2] != self._ready[0][-1].version:
-            heapq.heappop(self._ready)
+        for ready in self._ready.values():
+            while ready and ready[0][-2] != ready[0][-1].version:
+                heapq.heappop(ready)
         due = self._later[0][0] if self._later else now + 3600.0
         return min(due, self._urgent_at) - now
 
     def _hurry(self, now: float) -> None:
         """Let the jobs that have waited until their deadlines go first."""
-        waiting = [entry for entry in self._ready if entry[-2] == entry[-1].version]
-        self._ready = [
-            (Priority.LAST if entry[-1].deadline <= now else entry[0], *entry[1:])
-            for entry in waiting
-        ]
-        heapq.heapify(self._ready)
-        deadlines = (job.deadline for *_, job in waiting)
-        self._urgent_at = min((at for at in deadlines if at > now), default=float("inf"))
+        self._urgent_at = float("inf")
+        for ready in self._ready.values():
+            waiting = [entry for entry in ready if entry[-2] == entry[-1].version]
+            ready[:] = [
+                (Priority.LAST if entry[-1].deadline <= now else entry[0], *entry[1:])
+                for entry in waiting
+            ]
+            heapq.heapify(ready)
+            deadlines = (job.deadline for *_, job in waiting)
+            later = min((at for at in deadlines if at > now), default=float("inf"))
+            self._urgent_at = min(self._urgent_at, later)
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -1,7 +1,7 @@
 """One poller for all waits of a triggerer with the same DaoCloud account.
 
-However many waits there are, their looks go through one queue in front of at most two connections,
-at the pace that the token's hourly limit allows:
+However many waits there are, their looks go through one queue in front of two connections (and of a
+few more while answers are slow), at the pace that the token's hourly limit allows:
 
 - build flows and apps: one call of the list serves every wait (a lone one asks for its own thing).
   A flow of which the list leaves something out, and every app, is asked for itself before its waits
@@ -50,6 +50,8 @@ T = TypeVar("T")
 
 # A second call may be under way, so that one that stalls does not hold up all the others.
 LANES = 2
+# How many looks whose answer is slow may be under way beside those.
+SLOW_LANES = 14
 # From how many actions on the list of apps is asked for hints.
 HINTS_FROM = 4
 # How many actions are asked at the full pace all the same, to notice when hints stay away.
@@ -217,7 +219,7 @@ class Poller:
         self.clock = clock
         self.metrics = metrics
         self.budget = Budget(clock)
-        self.queue = LookQueue(self.budget, clock, LANES)
+        self.queue = LookQueue(self.budget, clock, LANES, SLOW_LANES)
         self._singles = _Singles(self)
         self._groups: dict[str, _Group] = {
             BuildFlowWait.kind: _Listed(

@@ -12,8 +12,7 @@ from airflow_provider_daocloud.compat import AirflowNotFoundException
 from airflow_provider_daocloud.triggers.accounts import FRESH, Accounts
 from airflow_provider_daocloud.triggers.poller import Poller, Waiter
 
-# For how long a last look at the deadline is awaited, in seconds.
-LAST_LOOK = 15.0
+LAST_LOOK = waits.FINAL_POLL
 
 
 class Watch:

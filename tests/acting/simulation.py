@@ -189,7 +189,7 @@ class Client(DaoCloudClient):
         self.looks: list[Seen] = []
         self._simulation = simulation
 
-    def _send_once(self, call: Call[T]) -> T:
+    def _send_once(self, call: Call[T], within: float | None) -> T:
         simulation = self._simulation
         simulation.points(f"before {call.name}")
         if call.acts and self.refused:

@@ -14,17 +14,11 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("untimed")
 
-_AMBIENT = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
-
 
 @pytest.fixture(autouse=True)
-def nothing_ambient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep this machine's proxies, certificates and .netrc out of the tests."""
-    for name in ("http", "https", "all", "no"):
-        monkeypatch.delenv(f"{name}_proxy", raising=False)
-        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
-    for name in _AMBIENT:
-        monkeypatch.delenv(name, raising=False)
+def no_netrc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep this machine's .netrc out of the tests."""
+    monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("HOME", "/nonexistent")
 
 

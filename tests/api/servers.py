@@ -172,6 +172,26 @@ def silent(server: Server, connection: socket.socket) -> None:
     server.over.wait(30)
 
 
+def dripping(raw: bytes, begin: int = 0, seconds: float = 60.0) -> Serve:
+    """Answer the first request of each connection one byte at a time, never 0.2 s apart.
+
+    :param begin: how much of the answer comes at once.
+    :param seconds: for how long it goes on with the last byte, which is white space.
+    """
+
+    def serve(server: Server, connection: socket.socket) -> None:
+        if not server.read(connection):
+            return
+        connection.sendall(raw[:begin])
+        left = raw[begin:]
+        for n in range(int(seconds / 0.1)):
+            connection.sendall(left[n : n + 1] or b" ")
+            if server.over.wait(0.1):
+                return
+
+    return serve
+
+
 def deaf(server: Server, connection: socket.socket) -> None:
     """Take the connection and do nothing at all."""
     server.over.wait(30)

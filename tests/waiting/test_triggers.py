@@ -17,6 +17,7 @@ import pytest
 
 from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.async_client import AsyncDaoCloudClient
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 from airflow_provider_daocloud.triggers.accounts import accounts
 from airflow_provider_daocloud.triggers.daocloud import (
@@ -531,6 +532,36 @@ def test_a_connection_that_cannot_be_used_ends_its_waits(
     for ended in asyncio.run(run()):
         assert (ended["outcome"], next(iter(extra)) in ended["message"]) == ("fatal", True)
         assert sandbox.token not in ended["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"port": "None"}, "field 'port'"),
+        ({"host": 1}, "field 'host'"),
+        ({"extra": ["x"]}, "field 'extra'"),
+        ({"extra": object}, "field 'extra'"),
+    ],
+)
+def test_a_connection_of_a_backend_that_checks_no_types(
+    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, fields: dict[str, Any], field: str
+) -> None:
+    """An unusable field is no outage: it ends the wait at once, and says which it is."""
+    from airflow.providers.common.compat import connection
+
+    empty = dict.fromkeys(("host", "schema", "login", "port", "extra"))
+    made = SimpleNamespace(**empty | {"conn_id": "dc", "password": sandbox.token} | fields)
+
+    async def look_up(_conn_id: str) -> Any:
+        return made
+
+    monkeypatch.setattr(connection, "get_async_connection", look_up)
+    monkeypatch.setattr(DaoCloudHook, "get_connection", lambda _hook, _conn_id: made)
+    ended = asyncio.run(outcome(action(sandbox, max_outage=3.0)))
+    works, words = DaoCloudHook().test_connection()
+    assert (ended["outcome"], works) == ("fatal", False)
+    assert ended["message"].startswith(f"connection 'dc', {field}: ")
+    assert words == ended["message"]
 
 
 def test_no_such_connection(sandbox: Sandbox) -> None:
