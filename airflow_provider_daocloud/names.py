@@ -1,5 +1,9 @@
 """From a name to an id: an exact match, and one alone.
 
+A letter with an accent can be written in two ways that look the same (Unicode's forms NFC and NFD),
+and a name typed on one system reaches DaoCloud from another: where nothing has a name in the very
+form that was given, what has it in another form is found.
+
 DaoCloud's calls take ids, and people know names, which DaoCloud does not promise to be unique. One
 call lists all that the token can see, so that one call finds a whole fleet. Looking a name up is a
 wait as the others are (`NameWait`): it outlasts the same faults, within the same ``max_outage``.
@@ -15,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, ClassVar, Protocol, TypeVar
+from unicodedata import normalize
 
 from airflow_provider_daocloud import waits
 from airflow_provider_daocloud.api import protocol
@@ -88,18 +93,23 @@ def find_all(what: str, things: Iterable[T], wanted: Iterable[str], field: str) 
     :raises NameMatchError: a name fits none, or several. All such names are told at once.
     """
     by_name: defaultdict[str, list[T]] = defaultdict(list)
+    by_letters: defaultdict[str, list[T]] = defaultdict(list)
     for thing in things:
         if thing.name:
             by_name[thing.name].append(thing)
+            by_letters[normalize("NFC", thing.name)].append(thing)
     wanted = list(wanted)
+    fits = {
+        name: by_name.get(name) or by_letters.get(normalize("NFC", name), []) for name in wanted
+    }
     noun = what.replace("_", " ")
     problems = []
-    missing = [name for name in wanted if name not in by_name]
+    missing = [name for name in wanted if not fits[name]]
     if missing:
         problems += [
             f"no {noun} is called {_some(map(repr, missing))}. {_what_there_is(by_name, missing)}"
         ]
-    several = {name: by_name[name] for name in wanted if len(by_name.get(name, ())) > 1}
+    several = {name: same for name, same in fits.items() if len(same) > 1}
     problems += [
         f"{len(same)} {noun}s are called {name!r}: {_some(_told(what, thing) for thing in same)}. "
         f"Give the {what}_id of one."
@@ -107,7 +117,7 @@ def find_all(what: str, things: Iterable[T], wanted: Iterable[str], field: str) 
     ]
     if problems:
         raise NameMatchError(field, " ".join(problems))
-    return tuple(by_name[name][0] for name in wanted)
+    return tuple(fits[name][0] for name in wanted)
 
 
 def _told(what: str, thing: Named) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import pytest
 
@@ -37,6 +38,38 @@ def refusal(what: str, things: list[Any], *wanted: str) -> str:
 def test_the_match_is_exact(name: str) -> None:
     there = apps("web", "Web", "web ", "我的应用", "my app", None)
     assert names.find("app", there, name).name == name
+
+
+NFC, NFD = (normalize(form, "café") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(("wanted", "there"), [(NFC, NFD), (NFD, NFC)], ids=ascii)
+@pytest.mark.parametrize("what", names.KINDS)
+def test_a_name_in_another_unicode_form_is_found(what: str, wanted: str, there: str) -> None:
+    kind: Any = {"app": App, "build_flow": BuildFlow, "stack": Stack}[what]
+    things = [kind.parse({"id": "1", "name": there}), kind.parse({"id": "2", "name": "cafe"})]
+    assert names.find(what, things, wanted).id == "1"
+
+
+@pytest.mark.parametrize("wanted", [NFC, NFD], ids=ascii)
+def test_the_very_form_comes_first(wanted: str) -> None:
+    assert names.find("app", apps(NFC, NFD), wanted).name == wanted
+
+
+def test_several_in_other_forms_are_not_guessed() -> None:
+    """Three ways to write one letter with two accents."""
+    forms = ["\u1e69", "s\u0323\u0307", "s\u0307\u0323"]
+    text = refusal("app", apps(*forms[:2]), forms[2])
+    assert text.startswith(f"app_names: 2 apps are called {forms[2]!r}: id-0 ")
+    assert names.find("app", apps(*forms), forms[2]).name == forms[2]
+
+
+def test_one_app_in_two_forms_is_given_twice(daocloud_sandbox: Sandbox) -> None:
+    daocloud_sandbox.world.add_app(NFC)
+    with pytest.raises(InputError, match=r"^app_names: has these more than once: caf"):
+        DaoCloudHook().find_apps([NFC, NFD])
+    daocloud_sandbox.world.add_app(NFD)
+    assert [app.name for app in DaoCloudHook().find_apps([NFD, NFC])] == [NFD, NFC]
 
 
 def test_several_come_in_the_order_of_the_names() -> None:

@@ -237,7 +237,11 @@ class DaoCloudHook(BaseHook):
         twice = sorted({name for name in wanted if wanted.count(name) > 1})
         if twice:
             raise InputError("app_names", f"has these more than once: {', '.join(twice)}.")
-        return names.find_all("app", self.list_apps(), wanted, "app_names") if wanted else ()
+        found = names.find_all("app", self.list_apps(), wanted, "app_names") if wanted else ()
+        twice = sorted({app.name or "" for app in found if found.count(app) > 1})
+        if twice:  # in two Unicode forms
+            raise InputError("app_names", f"has these more than once: {', '.join(twice)}.")
+        return found
 
     def start_app(self, app_id: str) -> str:
         """``POST /v1/apps/{id}/actions/start``: return the action id.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import pytest
 from airflow import __version__ as airflow_version
@@ -663,6 +664,12 @@ def test_an_app_can_be_given_by_its_name(
     assert f"'web' is {web}." in ended.err
     assert daocloud_sandbox.effects == {"redeploy_app": 1}
     assert run("app", "web", "--name", "-o", "json").row["id"] == web
+
+
+def test_a_name_may_be_in_another_unicode_form(run: Run, daocloud_sandbox: Sandbox) -> None:
+    app = daocloud_sandbox.world.add_app(normalize("NFC", "café"))
+    ended = run("app", normalize("NFD", "café"), "--name", "-o", "json")
+    assert (ended.code, ended.row["id"]) == (0, app.id)
 
 
 def test_so_can_a_build_flow_and_a_stack(run: Run, daocloud_sandbox: Sandbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred
@@ -81,6 +82,25 @@ def test_it_is_looked_up_once_and_acted_on_once(sandbox: Sandbox, make: Make, mo
     assert ending.xcoms[f"daocloud_{what}_link"].endswith(f"/{found}")
     assert sandbox.effects == {act: 1}
     assert sandbox.counts[listed] == 1
+
+
+@pytest.mark.parametrize("mode", OPERATOR_MODES)
+@pytest.mark.parametrize("make", KINDS)
+def test_a_name_in_another_unicode_form_is_found(sandbox: Sandbox, make: Make, mode: str) -> None:
+    what, _, act = KINDS[make]
+    world, name = sandbox.world, normalize("NFC", "café")
+    world.plan(ActionPlan(seconds=0))
+    world.plan_build(BuildPlan(seconds=0))
+    adders: dict[str, Callable[[str], Any]] = {
+        "app": world.add_app,
+        "build_flow": world.add_build_flow,
+        "stack": world.add_stack,
+    }
+    found = adders[what](name).id
+    ending = run(make, mode, **{f"{what}_name": normalize("NFD", name)})
+    assert ending.kind == "success", ending.error
+    assert ending.result[f"{what}_id"] == found
+    assert sandbox.effects == {act: 1}
 
 
 @pytest.mark.parametrize("make", [*KINDS, rollback])

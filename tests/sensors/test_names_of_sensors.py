@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred
@@ -64,6 +65,16 @@ def test_an_app_is_found_once_and_its_action_waited_for(sandbox: Sandbox, mode: 
         shared = mode not in ("poke", "reschedule")  # a poller may list the apps, too
         assert sandbox.counts["list_apps"] == 1 or shared
     assert sandbox.counts["get_action"] >= 3
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+def test_a_name_in_another_unicode_form_is_found(sandbox: Sandbox, mode: str) -> None:
+    app = sandbox.world.add_app(normalize("NFC", "café"))
+    given = {"action_id": sandbox.world.operate(app.id, "restart").id}
+    sandbox.world.finish_action(given["action_id"])
+    ending = run(action_sensor, mode, **given, app_name=normalize("NFD", "café"))
+    assert ending.kind == "success", ending.error
+    assert ending.result["app_id"] == app.id
 
 
 @pytest.mark.parametrize("mode", SENSOR_MODES)
