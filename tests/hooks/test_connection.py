@@ -281,7 +281,6 @@ def test_plain_http_elsewhere(host: str) -> None:
         ({"extra": {"proxies": "http://u:hunter2@a..b"}}, "extra.proxies", "http://proxy:3128"),
         ({"extra": {"proxies": "socks5://u:hunter2@p"}}, "extra.proxies", "PySocks and socksio"),
         ({"extra": {"read_timeout": 1e300}}, "extra.read_timeout", "at most 86400"),
-        ({"extra": "[" * 100_000}, "extra", "JSON"),
     ],
 )
 def test_bad_field(fields: dict[str, Any], field: str, remedy: str) -> None:
@@ -321,7 +320,7 @@ NO_TEXT: tuple[Any, ...] = (1, b"x", ["x"], {})
 BAD_VALUES: dict[str, tuple[Any, ...]] = {
     "port": ("None", "8443.5", "x", "-1", 84.5, True, [1], 1e300, "\u0663"),
     **dict.fromkeys(("host", "schema", "password"), NO_TEXT),
-    "extra": (1, b"{}", ["x"], {1: "x"}, True),
+    "extra": (1, b"{}", ["x"], {1: "x"}, True, "[" * 100_000),
     **dict.fromkeys(("extra.prefix", "extra.ca_bundle", "extra.dashboard_url"), NO_TEXT),
     "extra.proxies": (1, b"x", ["x"], {1: 2}),
     "extra.read_timeout": (b"1", ["x"], {}, 10**400),
@@ -330,7 +329,9 @@ BAD_VALUES: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [(field, value) for field, values in BAD_VALUES.items() for value in values]
+    ("field", "value"),
+    [(field, value) for field, values in BAD_VALUES.items() for value in values],
+    ids=lambda value: f"{value!r:.20}",
 )
 def test_values_of_backends_that_are_none(field: str, value: Any) -> None:
     """What a backend gives is never a TypeError: the field is named."""
