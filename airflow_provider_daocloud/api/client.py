@@ -126,10 +126,10 @@ class DaoCloudClient:
         deadline = _Deadline(total if within is None else min(total, within))
         try:
             with deadline:
-                answer = self._exchange(session, call, deadline.seconds)
+                answer = self._exchange(session, call, deadline)
                 deadline.check()
         except BodyError as e:
-            raise untaken(call, str(e)) from None
+            raise untaken(call, str(e), deadline.status) from None
         # A RequestException is an OSError. The others are what requests lets through at times.
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as e:
             raise self._error(call, e, deadline) from None
@@ -138,19 +138,20 @@ class DaoCloudClient:
         self.server_time = server_time(answer)
         return interpret(call, answer, now=now, secret=self.endpoint.token)
 
-    def _exchange(self, session: requests.Session, call: Call[Any], seconds: float) -> Answer:
+    def _exchange(self, session: requests.Session, call: Call[Any], deadline: _Deadline) -> Answer:
         with session.request(
             call.method,
             self.endpoint.url(call.path),
             json=dict(call.body) if call.body is not None else None,
             timeout=(
-                min(self.endpoint.connect_timeout, seconds),
-                min(self.endpoint.read_timeout, seconds),
+                min(self.endpoint.connect_timeout, deadline.seconds),
+                min(self.endpoint.read_timeout, deadline.seconds),
             ),
             allow_redirects=False,
             stream=True,
         ) as response:
             status, headers = response.status_code, response.headers
+            deadline.status = status
             try:
                 body = Body(headers.get("Content-Encoding"))
                 for part in response.raw.stream(2**16, decode_content=False):
@@ -191,8 +192,11 @@ class DaoCloudClient:
             problem = f"cannot connect to {self.endpoint.base_url} ({reason})."
             return UnreachableError(str(call), problem)
         if call.acts:
+            # The status alone came: by a 2xx, somebody has taken it.
             return OutcomeUnknownError(
-                str(call), f"no answer came ({reason}); the action may have been taken."
+                str(call),
+                f"no answer came ({reason}); the action may have been taken.",
+                status=deadline.status,
             )
         return UnreachableError(str(call), f"no answer came ({reason}).")
 
@@ -210,6 +214,8 @@ class _Deadline:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.passed = False
+        # That of the answer, when its head was there.
+        self.status: int | None = None
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._cut)

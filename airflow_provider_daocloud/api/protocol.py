@@ -287,15 +287,17 @@ def interpret(call: Call[T], answer: Answer, *, now: float, secret: str = "") ->
     raise _failure(call, answer, now, secret)
 
 
-def untaken(call: Call[Any], problem: str) -> CallError:
+def untaken(call: Call[Any], problem: str, status: int | None = None) -> CallError:
     """Return the error for an answer that came, and that cannot be taken.
 
     :param call: what was asked.
     :param problem: why it cannot.
+    :param status: the answer's status.
     """
     if call.acts:
-        return OutcomeUnknownError(str(call), f"{problem} The action may have been taken.")
-    return ProtocolError(str(call), problem)
+        problem = f"{problem} The action may have been taken."
+        return OutcomeUnknownError(str(call), problem, status=status)
+    return ProtocolError(str(call), problem, status=status)
 
 
 def strike(text: str, secret: str) -> str:

@@ -228,6 +228,16 @@ def test_what_cannot_be_decoded(
     assert "the answer cannot be decoded" in str(error)
 
 
+@pytest.mark.parametrize("status", [200, 202, 502])
+def test_a_post_whose_answer_breaks_off_keeps_its_status(status: int) -> None:
+    """By a 2xx somebody has taken it, whatever became of the rest of the answer."""
+    whole = http(status, {"action_id": "a1"})
+    with Server(servers.answering_once(whole[:-5])) as server:
+        error = impatient(endpoint(server), protocol.redeploy_app(APP_ID, "v1"))
+    assert type(error) is errors.OutcomeUnknownError
+    assert error.status == status
+
+
 def test_exactly_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit itself is taken, and one byte more is not, packed or plain."""
     monkeypatch.setattr(body, "LARGEST_ANSWER", 1000)
