@@ -23,6 +23,7 @@ from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
 
 ROOT = Path(__file__).parents[2]
+LINE = tuple(int(number) for number in airflow_version.split(".")[:2])
 
 
 class Ended(NamedTuple):
@@ -593,6 +594,8 @@ def test_the_exit_code_tells_of_the_action_whoever_reads(
     daocloud_sandbox: Sandbox, web: str, how: str, outcome: str, code: int
 ) -> None:
     """A script that took a closed pipe for a failure would act twice."""
+    if LINE < (3, 0) and how in ("stderr", "both"):
+        pytest.skip("Airflow 2 ends where its warnings cannot be written, before anything is sent")
     daocloud_sandbox.set_options(speed=20)
     daocloud_sandbox.world.plan(ActionPlan(state=outcome))
     output = {"SUCCESS": "json", "FAILED": "table"}[outcome]
@@ -638,7 +641,6 @@ INSTALLED = any(
     point.value.startswith("airflow_provider_daocloud.")
     for point in entry_points(group="apache_airflow_provider")
 )
-LINE = tuple(int(number) for number in airflow_version.split(".")[:2])
 
 
 @pytest.mark.skipif(LINE < (3, 2), reason="providers have commands from Airflow 3.2 on")
