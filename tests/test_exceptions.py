@@ -48,7 +48,10 @@ RESULT = {"state": "FAILED"}
 
 
 # An answer that has not the promised shape: `protocol` makes a ProtocolError of it.
-INSIDE = {"airflow_provider_daocloud.api.models.ShapeError"}
+INSIDE = {
+    "airflow_provider_daocloud.api.body.BodyError",
+    "airflow_provider_daocloud.api.models.ShapeError",
+}
 
 
 def test_every_error_is_in_the_one_tree() -> None:

@@ -547,7 +547,7 @@ def test_a_connection_of_a_backend_that_checks_no_types(
     monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, fields: dict[str, Any], field: str
 ) -> None:
     """An unusable field is no outage: it ends the wait at once, and says which it is."""
-    from airflow.providers.common.compat import connection
+    from airflow_provider_daocloud import compat
 
     empty = dict.fromkeys(("host", "schema", "login", "port", "extra"))
     made = SimpleNamespace(**empty | {"conn_id": "dc", "password": sandbox.token} | fields)
@@ -555,7 +555,7 @@ def test_a_connection_of_a_backend_that_checks_no_types(
     async def look_up(_conn_id: str) -> Any:
         return made
 
-    monkeypatch.setattr(connection, "get_async_connection", look_up)
+    monkeypatch.setattr(compat, "get_async_connection", look_up)
     monkeypatch.setattr(DaoCloudHook, "get_connection", lambda _hook, _conn_id: made)
     ended = asyncio.run(outcome(action(sandbox, max_outage=3.0)))
     works, words = DaoCloudHook().test_connection()
@@ -763,7 +763,7 @@ def test_dag_test_gets_an_event_with_the_result_in_it(sandbox: Sandbox) -> None:
     assert event.payload["result"]["state"] == "SUCCESS"
 
 
-@pytest.mark.parametrize("bad", ["", "{{ x }}", "None", "a/b", None, 5], ids=repr)
+@pytest.mark.parametrize("bad", ["", "{{ x }}", "None", "a/b", None, 5.5], ids=repr)
 @pytest.mark.parametrize("name", ["app_id", "action_id"])
 def test_a_bad_id_ends_the_wait_before_anything_is_sent(
     sandbox: Sandbox, name: str, bad: object
