@@ -143,15 +143,15 @@ def _print_error(error: Exception) -> None:
 def _print_welcome(sandbox: Sandbox) -> None:
     calls = sandbox.url + sandbox.service.prefix
     curl = ["curl", "--insecure"] if sandbox.url.startswith("https") else ["curl"]
-    asking = [*curl, "-H", f"Authorization: token {sandbox.token}"]
+    reading = [*curl, "-H", f"Authorization: token {sandbox.token}"]
     world = sandbox.world
     _print(f"A toy DaoCloud listens on {sandbox.url}. Its access token is for it alone.\n")
     _print(f"export AIRFLOW_CONN_DAOCLOUD_DEFAULT={shlex.quote(sandbox.connection_json())}\n")
-    _print(shlex.join([*asking, f"{calls}/apps"]))
+    _print(shlex.join([*reading, f"{calls}/apps"]))
     for web in [app for app in world.apps.values() if app.name == "web"]:
-        acting = [*asking, "-X", "POST", "-H", "Content-Type: application/json"]
-        acting += ["-d", '{"release_name": "v1.1.0"}', f"{calls}/apps/{web.id}/actions/redeploy"]
-        _print(f"{shlex.join(acting)}\n")
+        writing = [*reading, "-X", "POST", "-H", "Content-Type: application/json"]
+        writing += ["-d", '{"release_name": "v1.1.0"}', f"{calls}/apps/{web.id}/actions/redeploy"]
+        _print(f"{shlex.join(writing)}\n")
     for app in world.apps.values():
         _print(f"app        {app.id}  {app.name:8} {app.rest_state:9} {app.release_name}")
     for flow in world.build_flows.values():
@@ -159,7 +159,7 @@ def _print_welcome(sandbox: Sandbox) -> None:
     for stack in world.stacks.values():
         _print(f"stack      {stack.id}  {stack.name}")
     inside = shlex.join([*curl, f"{sandbox.url}/_sandbox"])
-    _print(f"\nLook inside and break things: {inside}")
+    _print(f"\nInspect it and break it: {inside}")
 
 
 def _sandbox(arguments: argparse.Namespace) -> Sandbox:
@@ -180,7 +180,7 @@ def _sandbox(arguments: argparse.Namespace) -> Sandbox:
         on_error=_print_error,
     )
     if arguments.build_after is not None:
-        sandbox.world.start_build_later("web", arguments.build_after)
+        sandbox.world.build_flows.start_later("web", arguments.build_after)
     return sandbox
 
 

@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
+from airflow_provider_daocloud.sandbox.actions import AppBusyError
 from airflow_provider_daocloud.sandbox.options import encodable
-from airflow_provider_daocloud.sandbox.world import AppBusyError, NoSuchThingError, World
+from airflow_provider_daocloud.sandbox.parts import NotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud.sandbox.objects import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         BuildFlow,
         Stack,
     )
+    from airflow_provider_daocloud.sandbox.world import World
 
 # Far more than any call needs, in bytes.
 LONGEST_BODY = 1 << 20
@@ -89,6 +91,14 @@ class _Call:
     request: Request
     account: Account
 
+    @property
+    def app(self) -> App:
+        return self.world.apps.by_id(self.params["app_id"])
+
+    @property
+    def stack(self) -> Stack:
+        return self.world.stacks.by_id(self.params["stack_id"])
+
 
 class _RefusalError(Exception):
     """The call gets an error for an answer."""
@@ -139,13 +149,13 @@ def _build_flow_json(world: World, flow: BuildFlow, *, listed: bool = False) -> 
 
 
 def _list_build_flows(call: _Call) -> _Made:
-    flows = call.world.read_build_flows()
+    flows = call.world.build_flows.read()
     entries = [_build_flow_json(call.world, flow, listed=True) for flow in flows]
     return _encode({"build_flows": entries}), f"{len(flows)} build flows", None
 
 
 def _get_build_flow(call: _Call) -> _Made:
-    (flow,) = call.world.read_build_flows(call.params["build_flow_id"])
+    (flow,) = call.world.build_flows.read(call.params["build_flow_id"])
     return _encode(_build_flow_json(call.world, flow)), f"{flow.name} {flow.status}", None
 
 
@@ -172,18 +182,11 @@ def _start_build(call: _Call) -> _Made:
 
 
 def _get_build(call: _Call) -> _Made:
-    build = call.world.read_build(call.params["build_flow_id"], call.params["build_id"])
+    build = call.world.build_flows.read_build(call.params["build_flow_id"], call.params["build_id"])
     return _encode(_build_json(call.world, build)), f"build {build.id} {build.status}", None
 
 
 # Apps
-
-
-def _app(call: _Call) -> App:
-    app = call.world.apps.get(call.params["app_id"])
-    if app is None:
-        raise NoSuchThingError(f"no app {call.params['app_id']}")
-    return app
 
 
 def _app_json(view: AppView, revision: int) -> dict[str, Any]:
@@ -212,13 +215,14 @@ def _list_entry(view: AppView, revision: int) -> bytes:
 def _list_apps(call: _Call) -> _Made:
     world = call.world
     entries = [
-        _list_entry(world.listed_view(app), world.options.revision) for app in world.apps.values()
+        _list_entry(world.apps.listed_view(app), world.options.revision)
+        for app in world.apps.values()
     ]
     return b'{"app": [' + b", ".join(entries) + b"]}", f"{len(entries)} apps", None
 
 
 def _get_app(call: _Call) -> _Made:
-    view, revision = call.world.view(_app(call)), call.world.options.revision
+    view, revision = call.world.view(call.app), call.world.options.revision
     config: dict[str, Any] = {
         "instances": view.instances,
         "expose_port": view.expose_port,
@@ -240,13 +244,6 @@ def _get_app(call: _Call) -> _Made:
 # Stacks
 
 
-def _stack(call: _Call) -> Stack:
-    stack = call.world.stacks.get(call.params["stack_id"])
-    if stack is None:
-        raise NoSuchThingError(f"no stack {call.params['stack_id']}")
-    return stack
-
-
 def _stack_json(world: World, stack: Stack) -> dict[str, Any]:
     fine = world.options.last_operated_at_granularity
     return {
@@ -265,7 +262,7 @@ def _list_stacks(call: _Call) -> _Made:
 
 
 def _get_stack(call: _Call) -> _Made:
-    stack = _stack(call)
+    stack = call.stack
     return _encode(_stack_json(call.world, stack)), stack.name, None
 
 
@@ -274,7 +271,7 @@ def _get_stack(call: _Call) -> _Made:
 
 def _operate(action: str) -> _Handler:
     def handler(call: _Call) -> _Made:
-        app = _app(call)
+        app = call.app
         release_name = _in_body(call, "release_name") if action == "redeploy" else None
         started = call.world.operate(app.id, action, release_name, by=call.account.name)
         note = f"{action} {app.name}" + (f" to {release_name}" if release_name else "")
@@ -286,7 +283,7 @@ def _operate(action: str) -> _Handler:
 
 def _operate_stack(action: str) -> _Handler:
     def handler(call: _Call) -> _Made:
-        stack = _stack(call)
+        stack = call.stack
         started = call.world.operate_stack(stack.id, action, by=call.account.name)
         note = f"{action} {stack.name}: action {started.id} accepted"
         return _encode({"action_id": started.id}), note, started.id
@@ -295,7 +292,7 @@ def _operate_stack(action: str) -> _Handler:
 
 
 def _in_body(call: _Call, name: str) -> str:
-    """Return the one thing that the body of a POST names."""
+    """Return the one field that the body of a POST has."""
     options, raw = call.world.options, call.request.body
     content_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     labelled = content_type == "application/json"
@@ -319,7 +316,7 @@ def _text_of(value: object, name: str) -> str:
 
 
 def _get_action(call: _Call) -> _Made:
-    action = call.world.read_action(_app(call), call.params["action_id"])
+    action = call.world.actions.read(call.app, call.params["action_id"])
     body = {
         "action_name": f"{action.action}_app",
         "state": call.world.options.spell(action.state, page_case=call.world.options.usual_case),
@@ -330,7 +327,7 @@ def _get_action(call: _Call) -> _Made:
 
 
 def _get_stack_action(call: _Call) -> _Made:
-    action = call.world.read_action(_stack(call), call.params["action_id"])
+    action = call.world.actions.read(call.stack, call.params["action_id"])
     body = {
         "action_name": f"{action.action}_stack",
         # The page's sample of this call, unlike the other, is in lower case.
@@ -392,9 +389,9 @@ def route(prefix: str, method: str, path: str) -> Route:
     if not path.startswith(prefix + "/"):
         return _UNKNOWN
     parts = [unquote(part) for part in path[len(prefix) + 1 :].split("/")]
-    asked = "GET" if method == "HEAD" else method
-    takes: list[str] = []
-    for name, wants, pattern in _PATTERNS:
+    wanted = "GET" if method == "HEAD" else method
+    allowed: list[str] = []
+    for name, takes, pattern in _PATTERNS:
         if len(parts) != len(pattern):
             continue
         params = {}
@@ -404,22 +401,22 @@ def route(prefix: str, method: str, path: str) -> Route:
             elif part != known:
                 break
         else:
-            if wants == asked:
+            if takes == wanted:
                 return Route(name, params)
-            takes += [wants, "HEAD"] if wants == "GET" else [wants]
-    return Route("wrong_method", {}, tuple(takes)) if takes else _UNKNOWN
+            allowed += [takes, "HEAD"] if takes == "GET" else [takes]
+    return Route("wrong_method", {}, tuple(allowed)) if allowed else _UNKNOWN
 
 
 def _account(world: World, request: Request) -> Account | None:
     value = request.headers.get("authorization", "").strip()
     word, _, token = value.partition(" ")
     # The page says `token <access token>`; the service was seen to take the bare token too.
-    return world.account_for(token.strip() if word.lower() == "token" and token else value)
+    return world.accounts.valid(token.strip() if word.lower() == "token" and token else value)
 
 
 def rate_headers(world: World, account: Account) -> dict[str, str]:
     """Return the headers that tell what is left of an account's hour."""
-    remaining = world.remaining(account)
+    remaining = world.accounts.remaining(account)
     return {
         "X-RateLimit-Limit": str(world.options.rate_limit),
         "X-RateLimit-Remaining": str(remaining),
@@ -429,10 +426,10 @@ def rate_headers(world: World, account: Account) -> dict[str, str]:
 
 def account_of(world: World, request: Request) -> Account:
     """Return whose request it is: the token's account, or the anonymous one."""
-    return _account(world, request) or world.anonymous
+    return _account(world, request) or world.accounts.anonymous
 
 
-def answer(
+def respond(
     world: World,
     status: int,
     body: bytes,
@@ -454,7 +451,7 @@ def error_body(error_id: str, message: str) -> bytes:
 
 def handle(world: World, request: Request, prefix: str = "/v1") -> Response:
     """Answer one request: token, hourly limit, path, method, body, effect, in this order."""
-    with world.looking():
+    with world.timeline.up_to_date():
         account = account_of(world, request)
         status, note, action_id = 200, "", None
         headers: dict[str, str] = {}
@@ -463,7 +460,7 @@ def handle(world: World, request: Request, prefix: str = "/v1") -> Response:
         except _RefusalError as refusal:
             status, note, headers = refusal.status, refusal.message, refusal.headers
             body = error_body(refusal.error_id, refusal.message)
-        headers = answer(world, status, body, account=account).headers | headers
+        headers = respond(world, status, body, account=account).headers | headers
         return Response(
             status, headers, body, acted=action_id is not None, note=note, action_id=action_id
         )
@@ -472,9 +469,9 @@ def handle(world: World, request: Request, prefix: str = "/v1") -> Response:
 def _handle(world: World, request: Request, prefix: str, account: Account) -> _Made:
     if "websocket" in request.headers.get("upgrade", "").lower():
         raise _RefusalError(400, "bad_request", "this API has no websockets")
-    if account is world.anonymous:
+    if account is world.accounts.anonymous:
         raise _RefusalError(401, "unauthorized", "the access token is missing, wrong or expired")
-    if not world.spend(account):
+    if not world.accounts.spend(account):
         raise _RefusalError(403, "rate_limit_exceeded", "the hourly limit of calls is exceeded")
     found = route(prefix, request.method, request.path)
     if found.call == "wrong_method":
@@ -495,7 +492,7 @@ def _handle(world: World, request: Request, prefix: str, account: Account) -> _M
         raise _RefusalError(413, "too_large", f"the body is longer than {LONGEST_BODY} bytes")
     try:
         return _HANDLERS[found.call](_Call(world, found.params, request, account))
-    except NoSuchThingError as error:
+    except NotFoundError as error:
         raise _RefusalError(404, "not_found", str(error)) from None
     except AppBusyError as error:
         raise _RefusalError(world.options.busy_status, "app_busy", str(error)) from None

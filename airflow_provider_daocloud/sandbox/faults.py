@@ -31,7 +31,7 @@ Kind = Literal[
 ]
 Effect = Literal["before", "after"]
 
-# Where a fault strikes if nothing else is said: a call that gets no answer, or an error for one,
+# When a fault happens if nothing else is said: a call that gets no answer, or an error for one,
 # has done nothing; an answer that is merely spoilt is that of a call which did its work.
 _DEFAULT_EFFECT: dict[str, Effect] = {
     "cut": "after",
@@ -49,7 +49,7 @@ _HTML = (
 
 @dataclass
 class Fault:
-    """One thing that goes wrong.
+    """One way to go wrong.
 
     The kinds:
 
@@ -80,7 +80,7 @@ class Fault:
     :param times: for the next so many matching calls; ``None`` until it is removed.
     :param skip: let so many matching calls pass first.
     :param seconds: for so long from now (the world's clock), at most.
-    :param effect: strike ``before`` the call has an effect, so that it has none, or ``after`` it.
+    :param effect: happen ``before`` the call has an effect, so that it has none, or ``after`` it.
         A ``delay`` or ``hold`` before the effect goes on to it when the wait is over.
     :param delay: seconds to wait, for a ``delay``; any other kind waits this long first.
     :param status: the status of a ``status``.
@@ -176,7 +176,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that are switched on, the oldest first. The first that matches a call strikes."""
+    """The faults that are on, the oldest first. A call runs into the first that matches it."""
 
     def __init__(self) -> None:
         self._rules: dict[int, Fault] = {}
@@ -205,7 +205,7 @@ class Faults:
             for rule in self._rules.values()
         ]
 
-    def strike(
+    def take(
         self, call: str, method: str, params: Mapping[str, str], account: str, now: float
     ) -> Fault | None:
         """Return the fault that a call runs into, and use it up by one."""

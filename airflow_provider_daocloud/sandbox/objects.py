@@ -1,4 +1,4 @@
-"""The things that the sandbox's world holds, and what can be planned for them."""
+"""The records that a world holds, and the plans that can be made for them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class AppView:
 
 
 @dataclass(kw_only=True)
-class Operated:
+class Resource:
     """What actions run on.
 
     An action accepted is ``coming`` (it begins by itself), ``running``, or ``queued`` behind
@@ -175,14 +175,14 @@ class Operated:
 
 
 @dataclass(kw_only=True)
-class Stack(Operated):
+class Stack(Resource):
     """A stack. It shows no state of its own."""
 
     stack_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
-class App(Operated):
+class App(Resource):
     """An app. ``rest_state`` is its state while no action runs on it."""
 
     rest_state: str

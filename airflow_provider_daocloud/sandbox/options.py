@@ -119,16 +119,16 @@ class Options:
         return "lower" if self.revision == 2018 else "page"
 
 
-def check_fields(thing: Any, *, leave_out: tuple[str, ...] = ()) -> None:
+def check_fields(record: Any, *, leave_out: tuple[str, ...] = ()) -> None:
     """Check the fields of a dataclass against their annotations.
 
     What is set here often comes from a shell's JSON, where a wrong value must not surface later.
 
     :raises ValueError: a field does not take its value; it is named.
     """
-    for name, kind in get_type_hints(type(thing)).items():
-        if name not in leave_out and not fits(getattr(thing, name), kind):
-            raise ValueError(f"{name} does not take {getattr(thing, name)!r}")
+    for name, kind in get_type_hints(type(record)).items():
+        if name not in leave_out and not fits(getattr(record, name), kind):
+            raise ValueError(f"{name} does not take {getattr(record, name)!r}")
 
 
 def fits(value: object, kind: Any) -> bool:

@@ -59,13 +59,13 @@ class Sandbox:
     :param seed: makes the ids the same in every run.
     :param clock: gives the world's time in Unix seconds.
     :param options: the world's other settings; ``speed`` and ``rate_limit``, if given, win.
-    :param fill: puts the first things into the world; by default a few apps and build flows.
+    :param fill: fills a new world; by default with a few apps and build flows.
     :param prefix: the path in front of the calls. On-premises installations have ``/open/v1``.
     :param certfile: a certificate, and ``keyfile`` its key (PEM): serve HTTPS.
     :param keyfile: see ``certfile``; it can be left out if ``certfile`` has the key in it.
     :param keep_alive: seconds after which an idle connection is closed.
-    :param on_served: told of each call when it is answered, in the server's thread.
-    :param on_error: told of each exception that broke the answering of a call (a bug here): the
+    :param on_served: called with each call when it is answered, in the server's thread.
+    :param on_error: called with each exception that broke the answering of a call (a bug here): the
         call got a 500, and the server goes on. By default :meth:`check` and :meth:`stop` raise it.
     :raises ValueError: an argument that makes no sense; the text names it.
     """
@@ -103,7 +103,6 @@ class Sandbox:
         self.token = secrets.token_urlsafe(24) if token is None else token
         self.errors: list[Exception] = []
         self.on_error = on_error or self.errors.append
-        self.connections = 0
         self._tls = (certfile, keyfile) if certfile else None
         self._keep_alive = keep_alive
         self._running: _Running | None = None
@@ -162,6 +161,11 @@ class Sandbox:
         return self.service.counts
 
     @property
+    def connections(self) -> int:
+        """How many connections there have been."""
+        return self.service.connections
+
+    @property
     def effects(self) -> Counter[str]:
         """How often each call had its effect."""
         return self.service.effects
@@ -182,14 +186,11 @@ class Sandbox:
 
     def remove_fault(self, fault_id: int) -> None:
         """Switch a fault off."""
-        with self.service.changed:
-            self.service.faults.remove(fault_id)
+        self.service.remove_fault(fault_id)
 
     def clear_faults(self) -> None:
         """Switch all faults off and let go what is held."""
-        with self.service.changed:
-            self.service.faults.clear()
-            self.service.release()
+        self.service.clear_faults()
 
     def set_options(self, **changes: Any) -> None:
         """Change how the world behaves from now on; see :class:`~.options.Options`."""
@@ -210,7 +211,6 @@ class Sandbox:
     def reset(self) -> None:
         """Begin again with a fresh world."""
         self.service.reset()
-        self.connections = 0
 
     # Running
 
@@ -315,7 +315,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, told to stop by an event instead of a flag looked at now and then."""
+    """uvicorn's server, stopped by an event instead of a flag that is polled."""
 
     def __init__(self, config: uvicorn.Config, up: threading.Event) -> None:
         super().__init__(config)
@@ -353,7 +353,7 @@ class _Running:
 
         class Protocol(H11Protocol):
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-                sandbox.connections += 1
+                sandbox.service.connections += 1
                 super().connection_made(transport)
 
             def _should_upgrade(self) -> bool:
@@ -411,8 +411,8 @@ class _Running:
 
 
 def _application(sandbox: Sandbox, running: _Running) -> Any:
-    controls = control_app(sandbox)
     service = sandbox.service
+    controls = control_app(service, sandbox.on_error)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -507,16 +507,16 @@ async def _until_released(held: Held, stopping: asyncio.Event) -> None:
         held.release(drop=True)
 
 
-async def _send(send: Send, answer: Response, *, body: bytes | None = None) -> None:
+async def _send(send: Send, response: Response, *, body: bytes | None = None) -> None:
     # In the letter case of the page: scripts that look for a header with `grep` need it so.
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-    headers.append((b"Content-Length", str(len(answer.body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers.append((b"Content-Length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     halfway = body is not None
     await send(
         {
             "type": "http.response.body",
-            "body": body if body is not None else answer.body,
+            "body": body if body is not None else response.body,
             "more_body": halfway,
         }
     )

@@ -17,8 +17,8 @@ from airflow_provider_daocloud.sandbox.contract import (
     Response,
     Route,
     account_of,
-    answer,
     handle,
+    respond,
     route,
 )
 from airflow_provider_daocloud.sandbox.faults import Fault, Faults
@@ -120,7 +120,7 @@ class Service:
 
     :param make_world: makes the world, at first and at each reset.
     :param prefix: the path under which the calls are.
-    :param on_served: told of each call when it is answered.
+    :param on_served: called with each call when it is answered.
     """
 
     def __init__(
@@ -143,6 +143,7 @@ class Service:
         self.counts_by_account: dict[str, Counter[str]] = {}
         self.effects: Counter[str] = Counter()
         self.log: deque[Served] = deque(maxlen=LOG_LENGTH)
+        self.connections = 0
         self.held: dict[int, Held] = {}
         self._held_ids = count(1)
 
@@ -157,6 +158,17 @@ class Service:
         """Switch a fault on; return its number."""
         with self.changed:
             return self.faults.add(fault, self.world.now())
+
+    def remove_fault(self, fault_id: int) -> None:
+        """Switch a fault off."""
+        with self.changed:
+            self.faults.remove(fault_id)
+
+    def clear_faults(self) -> None:
+        """Switch all faults off and let go what is held."""
+        with self.changed:
+            self.faults.clear()
+            self.release()
 
     def release(self, held_id: int | None = None, *, drop: bool = False) -> int:
         """Let held answers go, all or one; return how many there were.
@@ -180,12 +192,10 @@ class Service:
             params = dict(found.params)
             self.counts[found.call] += 1
             self.counts_by_account.setdefault(account.name, Counter())[found.call] += 1
-            fault = self.faults.strike(
-                found.call, request.method, params, account.name, world.now()
-            )
+            fault = self.faults.take(found.call, request.method, params, account.name, world.now())
             self.changed.notify_all()
 
-        def done(last: Response | Break, made: Response | None) -> Response | Break:
+        def logged(last: Response | Break, made: Response | None) -> Response | Break:
             # Written before the answer goes out: who has the answer finds it in the log.
             with self.changed:
                 served = Served(
@@ -208,9 +218,9 @@ class Service:
             return last
 
         if fault is not None and fault.effect == "before":
-            last = yield from self._strike(fault, found, world, account, None)
+            last = yield from self._run_into(fault, found, world, account, None)
             if last is not None:
-                yield done(last, None)
+                yield logged(last, None)
                 return
         made = handle(world, request, self.prefix)
         if made.acted:
@@ -218,13 +228,13 @@ class Service:
                 effects[found.call] += 1
                 self.changed.notify_all()
         if fault is not None and fault.effect == "after":
-            last = yield from self._strike(fault, found, world, account, made)
+            last = yield from self._run_into(fault, found, world, account, made)
             if last is not None:
-                yield done(last, made)
+                yield logged(last, made)
                 return
-        yield done(made, made)
+        yield logged(made, made)
 
-    def _strike(
+    def _run_into(
         self,
         fault: Fault,
         found: Route,
@@ -246,8 +256,8 @@ class Service:
         if fault.kind in ("drop", "reset"):
             return Break(reset=fault.kind == "reset")
         if made is None:
-            with world.looking():
-                made = answer(world, 200, b"{}", account=account)
+            with world.timeline.up_to_date():
+                made = respond(world, 200, b"{}", account=account)
         if fault.kind == "cut":
             return Break(reset=True, halfway=made)
         return fault.spoil(made, world.now())

@@ -19,9 +19,12 @@ from airflow_provider_daocloud.sandbox import (
     Options,
     Sandbox,
     SandboxError,
-    World,
 )
+from airflow_provider_daocloud.sandbox.actions import Actions
+from airflow_provider_daocloud.sandbox.apps import Apps
+from airflow_provider_daocloud.sandbox.builds import BuildFlows
 from airflow_provider_daocloud.sandbox.control import _ENDPOINTS
+from airflow_provider_daocloud.sandbox.stacks import Stacks
 from tests.sandbox.conftest import Client
 from tests.sandbox.test_cli import SECRET, ready, running
 
@@ -144,15 +147,15 @@ ODD = (
 )
 # Which function's arguments a control passes on, beside its own.
 PASSES_ON: dict[str, Callable[..., Any]] = {
-    "add_app": World.add_app,
-    "change_app": World.change_app,
+    "add_app": Apps.add,
+    "change_app": Apps.change,
     "plan": ActionPlan,
-    "add_stack": World.add_stack,
+    "add_stack": Stacks.add,
     "plan_build": BuildPlan,
-    "finish_action": World.finish_action,
-    "add_build_flow": World.add_build_flow,
+    "finish_action": Actions.finish,
+    "add_build_flow": BuildFlows.add,
     "start_build": BuildPlan,
-    "finish_build": World.finish_build,
+    "finish_build": BuildFlows.finish,
     "add_fault": Fault,
     "set_options": Options,
 }

@@ -274,7 +274,7 @@ def test_many_at_once() -> None:
         assert statuses == [200] * 100
         assert sandbox.effects == {"restart_app": 100}
         assert len(sandbox.world.actions) == 100
-        assert sandbox.world.remaining(sandbox.world.accounts[sandbox.token]) == 4900
+        assert sandbox.world.accounts.remaining(sandbox.world.accounts[sandbox.token]) == 4900
 
 
 def test_real_time() -> None:

@@ -171,7 +171,7 @@ def test_actions_by_hand() -> None:
     assert (state(it, started), app(it)["state"]) == ("SUCCESS", "STOPPED")
     with pytest.raises(ValueError, match="ended already"):
         it.world.finish_action(started, "FAILED")
-    assert it.world.next_due() is None
+    assert it.world.timeline.next_due() is None
 
 
 def test_actions_by_polls() -> None:
@@ -421,7 +421,7 @@ def test_build_later() -> None:
     """A build can begin by itself; until then the flow says what it said yesterday."""
     it = InProcess(pending_seconds=1, build_seconds=1)
     before = flow(it)["package_id"]
-    it.world.start_build_later("flow", 60)
+    it.world.build_flows.start_later("flow", 60)
     it.clock.now += 59
     assert (flow(it)["status"], flow(it)["package_id"]) == ("Success", before)
     it.clock.now += 1
@@ -482,7 +482,7 @@ def test_build_plans_are_used_in_order_for_what_they_match() -> None:
         ("Failure", "planned", "develop"),
     ]
     assert build_status(it, made[2]) == "Success"
-    assert len(it.world.build_plans) == 1
+    assert len(it.world.build_flows.plans) == 1
 
 
 def test_a_refused_build_uses_up_no_plan() -> None:
@@ -491,7 +491,7 @@ def test_a_refused_build_uses_up_no_plan() -> None:
     it.world.plan_build(BuildPlan())
     answer = it.call("POST", "/v1/build-flows/nobody/builds", b'{"branch": "master"}')
     assert answer.status == 404
-    assert len(it.world.build_plans) == 1
+    assert len(it.world.build_flows.plans) == 1
 
 
 def test_builds_of_a_flow_run_beside_each_other() -> None:
@@ -680,7 +680,7 @@ def test_seed_makes_runs_equal() -> None:
 
 def test_without_a_seed_ids_are_new() -> None:
     """Two worlds without a seed have no id in common."""
-    assert World().new_id() != World().new_id()
+    assert World().add_stack("shop").id != World().add_stack("shop").id
 
 
 # Bad settings
