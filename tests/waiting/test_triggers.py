@@ -190,7 +190,10 @@ def test_waits_of_two_accounts_do_not_share(
     assert all(sandbox.counts_by_account[name]["get_build_flow"] for name in ("main", "another"))
 
 
-def test_the_last_wait_leaves_no_task_and_no_connection_behind(sandbox: Sandbox) -> None:
+def test_the_last_wait_leaves_no_task_and_no_connection_behind(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_daocloud.triggers.look_queue.SLOW_AFTER", 60.0)
     triggers = [flow(sandbox, BuildPlan(by_hand=True)) for _ in range(5)]
     triggers += [action(sandbox, ActionPlan(by_hand=True)) for _ in range(5)]
 
