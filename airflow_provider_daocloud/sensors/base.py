@@ -208,7 +208,9 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
                 raise cause from cause.__cause__
             raise
         except AirflowException as e:
-            if never_came_back and self.never_fail:  # Airflow 2 knows soft_fail alone here
+            # Airflow 2 knows soft_fail alone here, and 3.0 not even that for a time-out.
+            lets_pass = self.never_fail or (self.soft_fail and not crashed)
+            if never_came_back and lets_pass:
                 raise AirflowSkipException(str(e)) from e
             raise
 
