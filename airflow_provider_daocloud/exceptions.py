@@ -18,9 +18,9 @@ from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
     AppStateError,
     BuildFailedError,
-    CouldNotFindOutError,
     DaoCloudError,
     InputError,
+    OutageError,
     WaitError,
     WaitTimeoutError,
 )
@@ -30,13 +30,9 @@ from airflow_provider_daocloud.compat import (
     AirflowNotFoundException,
     AirflowTaskTimeout,
 )
-from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import waits
-    from airflow_provider_daocloud.waits import Outcome
-else:
-    waits = lazy("airflow_provider_daocloud.waits")
+    from airflow_provider_daocloud.core.waiting.wait import Outcome
 
 
 class DaoCloudActionFailedError(ActionFailedError, AirflowException):
@@ -75,7 +71,9 @@ def airflow_error(error: DaoCloudError) -> Exception:
 
     :param error: an error of ``api.errors``.
     """
-    if waits.is_fatal(error):
+    from airflow_provider_daocloud.core.waiting.wait import is_permanent
+
+    if is_permanent(error):
         return AirflowFailException(str(error))
     if isinstance(error, WaitError):
         return _AIRFLOW_CLASS.get(type(error), type(error))(str(error), error.observed)
@@ -88,15 +86,15 @@ def outcome_error(outcome: Outcome, failure: type[WaitError]) -> BaseException:
     :param outcome: how it ended.
     :param failure: the wait's own class of failure.
     """
-    if outcome.kind == "fatal":
+    if outcome.status == "permanent":
         return AirflowFailException(outcome.message)
-    if outcome.kind == "timeout" and outcome.limit == "execution_timeout":
+    if outcome.status == "timeout" and outcome.timeout_setting == "execution_timeout":
         return AirflowTaskTimeout(outcome.message)
     kind: type[WaitError] = {
         "failed": failure,
         "timeout": WaitTimeoutError,
-        "unknown": CouldNotFindOutError,
-    }[outcome.kind]
+        "unreachable": OutageError,
+    }[outcome.status]
     return airflow_error(kind(outcome.message, outcome.result))
 
 
@@ -105,9 +103,11 @@ def outcome_of(error: Exception) -> Outcome:
 
     :param error: one of ``api.errors``, or that there is no such Connection.
     """
+    from airflow_provider_daocloud.core.waiting.wait import Outcome
+
     if isinstance(error, DaoCloudError):
-        return waits.Outcome.of_error(error)
-    return waits.Outcome("fatal", None, str(error))
+        return Outcome.of_error(error)
+    return Outcome("permanent", None, str(error))
 
 
 @contextmanager

@@ -94,10 +94,10 @@ class Airflow:
 
         :param path: what comes after ``/api/v2``.
         """
-        with self._open("GET", "/auth/token") as answer:
-            token = json.load(answer)["access_token"]
-        with self._open(method, f"/api/v2{path}", body, token) as answer:
-            return json.load(answer)
+        with self._open("GET", "/auth/token") as response:
+            token = json.load(response)["access_token"]
+        with self._open(method, f"/api/v2{path}", body, token) as response:
+            return json.load(response)
 
     def _open(
         self, method: str, path: str, body: dict[str, Any] | None = None, token: str = ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_daocloud.api.protocol import RateLimit
+from airflow_provider_daocloud.api.response import RateLimit
 
 # The part of the limit that is left for what cannot wait: POSTs (made by other processes), and
 # final polls at a deadline. It shrinks as the hour runs out, since less can still be needed.
@@ -75,8 +75,8 @@ class Budget:
         :param urgent: whether the call is made whatever remains: the final poll at a deadline. It
             costs one call, and there may be no other chance to see that the wait has succeeded.
         :param timely: whether the call has to be made anyway, so that making it later saves
-            nothing (the look at what has probably ended), or serves many. It need not keep the
-            even pace, as long as half of what that would have left by now remains.
+            nothing (the observation of what has probably ended), or serves many. It need not keep
+            the even pace, as long as half of what that would have left by now remains.
         """
         now = self._clock()
         if urgent:
@@ -136,14 +136,14 @@ class Budget:
 
     def _rate(self, window: _Window, now: float) -> float:
         """Return how many calls a second are ours, until the reset."""
-        left = max(window.resets_at - now, 1e-3)
-        reserve = RESERVE * window.limit * min(1.0, left / HOUR)
+        exit_reason = max(window.resets_at - now, 1e-3)
+        reserve = RESERVE * window.limit * min(1.0, exit_reason / HOUR)
         usable = window.remaining - reserve
         if usable < 1:
             return 0.0
-        ours = usable - self._others_rate * min(left, OTHERS_AHEAD)
+        ours = usable - self._others_rate * min(exit_reason, OTHERS_AHEAD)
         # Something is always left for us: others who eat everything must not stop us altogether.
-        return max(ours, 0.1 * usable) / left
+        return max(ours, 0.1 * usable) / exit_reason
 
     def _filled(self, rate: float, window: _Window, now: float) -> float:
         if self._tokens is None:

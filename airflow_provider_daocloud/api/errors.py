@@ -15,14 +15,14 @@
     │   ├── RateLimitedError     429, or the 403 of a spent hourly limit
     │   ├── ServerFaultError     5xx
     │   ├── ProtocolError        an answer that is not what the API promises
-    │   ├── UnreachableError     no answer; where it matters, the request surely never arrived
+    │   ├── UnreachableError     no answer; a write's request provably never arrived
     │   └── OutcomeUnknownError  a POST that may or may not have arrived
     └── WaitError                a wait ended without success
         ├── ActionFailedError    DaoCloud says that the action FAILED
         ├── BuildFailedError     DaoCloud says that the build failed
         ├── AppStateError        the app is in a state that it was not to be in
-        ├── CouldNotFindOutError DaoCloud could not be read for too long
-        └── WaitTimeoutError     waited as long as was asked, and it still goes on
+        ├── OutageError          DaoCloud could not be read for too long
+        └── WaitTimeoutError     the time is up, and it is still pending
 
 Errors carry DaoCloud's own ``error_id`` and ``message``, and never the token.
 """
@@ -83,7 +83,7 @@ class AppBusyError(DaoCloudError):
 class CallError(DaoCloudError):
     """One call did not give what it should have.
 
-    :param call: the call, as ``GET /v1/apps/<id>``: method and path, no host and no token.
+    :param request: the call, as ``GET /v1/apps/<id>``: method and path, no host and no token.
     :param problem: what happened, in words.
     :param status: the HTTP status, or None if there was no answer.
     :param error_id: DaoCloud's ``error_id``, if it sent one.
@@ -94,7 +94,7 @@ class CallError(DaoCloudError):
 
     def __init__(
         self,
-        call: str,
+        request: str,
         problem: str,
         *,
         status: int | None = None,
@@ -102,13 +102,13 @@ class CallError(DaoCloudError):
         message: str | None = None,
         retry_at: float | None = None,
     ) -> None:
-        text = f"{call}: {problem}"
+        text = f"{request}: {problem}"
         if message:
             text += f" DaoCloud says: {message}"
         if error_id:
             text += f" (error_id {error_id})"
         super().__init__(text)
-        self.call = call
+        self.request = request
         self.problem = problem
         self.status = status
         self.error_id = error_id
@@ -144,7 +144,7 @@ class ProtocolError(CallError):
 
 
 class UnreachableError(CallError):
-    """No answer. A POST gets this error only if its request surely never arrived."""
+    """No answer. A POST gets this error only if its request provably never arrived."""
 
 
 class OutcomeUnknownError(CallError):
@@ -175,12 +175,12 @@ class AppStateError(WaitError):
     """The app rests in a state that it was not to be in."""
 
 
-class CouldNotFindOutError(WaitError):
+class OutageError(WaitError):
     """DaoCloud could not be read for too long. What was waited for may well have succeeded."""
 
 
 class WaitTimeoutError(WaitError):
-    """Waited as long as was asked, and it still goes on."""
+    """The time is up, and it is still pending."""
 
 
 def _rebuild(

@@ -9,19 +9,14 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_daocloud.api.errors import InputError, OutcomeUnknownError, ProtocolError
-from airflow_provider_daocloud.arguments import APP_ACTIONS, id_or_name, one_of
+from airflow_provider_daocloud.api.validation import APP_ACTIONS, id_or_name, one_of
 from airflow_provider_daocloud.compat import BaseNotifier
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import names
-    from airflow_provider_daocloud.api import protocol
     from airflow_provider_daocloud.api.client import DaoCloudClient
+    from airflow_provider_daocloud.api.request import Request
     from airflow_provider_daocloud.compat import Context
-else:
-    names = lazy("airflow_provider_daocloud.names")
-    protocol = lazy("airflow_provider_daocloud.api.protocol")
 
 # What tells one call from another: Airflow calls back for a try once for each state, or by mistake.
 _CALLER = ("id", "dag_id", "task_id", "run_id", "map_index", "try_number", "start_date", "state")
@@ -116,8 +111,10 @@ class DaoCloudNotifier(BaseNotifier):
         await asyncio.to_thread(self._post, DaoCloudClient(endpoint_of(connection)), context)
 
     def _post(self, client: DaoCloudClient, context: Context) -> None:
-        call = self._identity(context)
-        if call in _recent:
+        from airflow_provider_daocloud.resources.names import NameWait, find
+
+        request = self._identity(context)
+        if request in _recent:
             self.log.warning(
                 "Airflow called back twice for the same try of %s. The %s is not sent again.",
                 getattr(context.get("ti"), "task_id", None),
@@ -129,12 +126,12 @@ class DaoCloudNotifier(BaseNotifier):
                 app_id = self.app_id
             else:
                 self._call("any")  # the other fields are checked before the list is asked for
-                lookup = names.NameWait("app", self.app_name)
-                app_id = names.find("app", client.send(lookup.call()), lookup.name).id
+                lookup = NameWait("app", self.app_name)
+                app_id = find("app", client.send(lookup.request()), lookup.name).id
             try:
                 action_id = client.send(self._call(app_id))
             except (OutcomeUnknownError, ProtocolError):
-                _remember(call)
+                _remember(request)
                 self.log.error(
                     "Nobody can tell whether DaoCloud has taken the %s of app %s. It was not sent "
                     "again: see in DaoCloud.",
@@ -142,7 +139,7 @@ class DaoCloudNotifier(BaseNotifier):
                     app_id,
                 )
                 raise
-        _remember(call)
+        _remember(request)
         self.log.info(
             "DaoCloud has accepted the %s of app %s: action %s, which is not waited for.",
             self.action,
@@ -158,12 +155,14 @@ class DaoCloudNotifier(BaseNotifier):
         what = (self.action, *(getattr(self, field) for field in DaoCloudNotifier.template_fields))
         return (*what, *(getattr(ti, name, None) for name in _CALLER))
 
-    def _call(self, app_id: str) -> protocol.Call[str]:
+    def _call(self, app_id: str) -> Request[str]:
+        from airflow_provider_daocloud.api.openapi.apps import act_on_app, redeploy_app
+
         if self.action == "redeploy":
-            return protocol.redeploy_app(app_id, self.release_name or "")
-        return protocol.act_on_app(app_id, self.action)
+            return redeploy_app(app_id, self.release_name or "")
+        return act_on_app(app_id, self.action)
 
 
-def _remember(call: tuple[Any, ...] | None) -> None:
-    if call is not None:
-        _recent.append(call)
+def _remember(request: tuple[Any, ...] | None) -> None:
+    if request is not None:
+        _recent.append(request)

@@ -19,9 +19,9 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.arguments import (
+from airflow_provider_daocloud.api.validation import (
     DEFAULT_MAX_OUTAGE,
-    FIRST_INTERVAL,
+    INITIAL_INTERVAL,
     NOT_GIVEN,
     TextFields,
     check_seconds,
@@ -34,7 +34,17 @@ from airflow_provider_daocloud.compat import (
     BaseSensorOperator,
     PokeReturnValue,
 )
-from airflow_provider_daocloud.deferral import (
+from airflow_provider_daocloud.exceptions import (
+    FailsWhenUnmapped,
+    outcome_error,
+    outcome_of,
+    was_mapped,
+)
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.links import push_links
+from airflow_provider_daocloud.references import Reference
+from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
+from airflow_provider_daocloud.triggers.deferral import (
     TimeLimit,
     airflow_version,
     default_deferrable,
@@ -44,29 +54,18 @@ from airflow_provider_daocloud.deferral import (
     why_not_end_from_trigger,
     why_not_start_from_trigger,
 )
-from airflow_provider_daocloud.exceptions import (
-    FailsWhenUnmapped,
-    outcome_error,
-    outcome_of,
-    was_mapped,
-)
-from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.lazy import lazy
-from airflow_provider_daocloud.links import push_links
-from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import names, waits
     from airflow_provider_daocloud.compat import Context
-else:
-    names = lazy("airflow_provider_daocloud.names")
-    waits = lazy("airflow_provider_daocloud.waits")
+    from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
+    from airflow_provider_daocloud.core.waiting.tracker import Tracker
+    from airflow_provider_daocloud.core.waiting.wait import Observation, Outcome, Wait
 
 # What a sensor in reschedule mode remembers between its looks, in the task state store (3.3+).
 STATE_KEY = "daocloud_wait"
 
 
-class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
+class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOperator):
     """Base of the sensors. All fields of Airflow's own sensors work as they are known.
 
     A fault of DaoCloud or of the network does not end the wait: it ends as *could not find out*
@@ -98,8 +97,6 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
     ui_color: str = "#d8f5e6"
     trigger_class: ClassVar[type[DaoCloudTrigger]]
     failure: ClassVar[type[WaitError]]
-    # What the wait is for, as its arguments call it: ``app`` for ``app_id`` and ``app_name``.
-    what: ClassVar[str]
     # Arguments that can be left out, and in which a None of another task is a value all the same.
     optional: ClassVar[tuple[str, ...]] = ()
 
@@ -133,7 +130,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             raise InputError("start_from_trigger", "needs deferrable=True.")
         self._start_wanted = start_from_trigger
         self._why_a_worker = "it is mapped, or run by dag.test()"
-        self._tracker: waits.Tracker | None = None
+        self._tracker: Tracker | None = None
         self._limit = TimeLimit(self.timeout)
 
     @classmethod
@@ -162,7 +159,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
     def wait_arguments(self) -> dict[str, Any]:
         """Return what the trigger needs to know of the thing to wait for."""
 
-    def wait(self) -> waits.Wait:
+    def wait(self) -> Wait:
         """Return what to wait for: what the trigger would. Raises InputError for a bad argument."""
         return self.trigger_class(**self.wait_arguments()).wait()
 
@@ -173,6 +170,8 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait as Airflow's sensors do, and end as in every other mode."""
+        from airflow_provider_daocloud.core.waiting.wait import Outcome
+
         if self.deferrable:
             return self._defer(context)
         if not self.reschedule:  # there, Airflow applies execution_timeout to each look alone
@@ -185,8 +184,8 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         except (AirflowSensorTimeout, AirflowSkipException) as e:
             if e.__cause__ is None and self._tracker is not None:
                 # Airflow's own, not ours with a cause: the time is up.
-                outcome = waits.Outcome.of_error(self._tracker.timed_out(self.timeout))
-                self._end(replace(outcome, limit=self._limit.name))
+                outcome = Outcome.of_error(self._tracker.timed_out(self.timeout))
+                self._end(replace(outcome, timeout_setting=self._limit.name))
             raise
 
     def resume_execution(
@@ -224,53 +223,56 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             )
         except (DaoCloudError, AirflowNotFoundException) as e:
             outcome = outcome_of(e)
-        if outcome.kind != "succeeded":
+        if outcome.status != "succeeded":
             self._end(outcome)
         return outcome.result
 
-    def _found(self) -> waits.Wait:
+    def _found(self) -> Wait:
         """Return what to wait for, when the list was read that its name is looked up in."""
-        names.resolve(
+        from airflow_provider_daocloud.resources.names import resolve
+
+        resolve(
             self,
-            self.what,
-            lambda: self.wait().call(),
+            lambda: self.wait().request(),
             timeout=self.timeout,
             max_outage=self.max_outage,
         )
         return self.wait()
 
     def _defer(self, context: Context) -> Any:  # noqa: RET503 - defer raises
+        from airflow_provider_daocloud.core.waiting.tracker import Tracker
+
         began = time.time()
         if self._start_wanted:
             self.log.info("A worker starts this task, not the trigger: %s.", self._why_a_worker)
         end_task = ends_from_trigger(self)
         try:
             wait = self._found()
-            memory = {"read": self.hook.has_read}
-            tracker = waits.Tracker(wait, began, self.max_outage, memory)
+            wait_state = {"read": self.hook.has_read}
+            tracker = Tracker(wait, began, self.max_outage, wait_state)
             self._push_links(context)
             try:
-                look = tracker.saw(self._ask(tracker))
+                observe = tracker.saw(self._ask(tracker))
             except CallError as e:
                 tracker.missed(e, time.time())
             else:
-                if look.verdict == "succeeded":
-                    return look.result
-            self._wait_log.look(tracker, time.time())
+                if observe.verdict == "succeeded":
+                    return observe.result
+            self._progress_log.observe(tracker, time.time())
         except (DaoCloudError, AirflowNotFoundException) as e:
             self._end(outcome_of(e))
         finally:
             self.hook.close()
-        limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
-        arguments = self._trigger_arguments(limit, end_task)
-        arguments |= {"started": began, "memory": tracker.memory}
+        timeout_setting = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
+        arguments = self._trigger_arguments(timeout_setting, end_task)
+        arguments |= {"started_at": began, "wait_state": tracker.wait_state}
         self.defer(
             trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
-            timeout=limit.backstop,
+            timeout=timeout_setting.backstop,
         )
 
-    def _trigger_arguments(self, limit: TimeLimit, end_task: bool) -> dict[str, Any]:
+    def _trigger_arguments(self, timeout_setting: TimeLimit, end_task: bool) -> dict[str, Any]:
         if self.exponential_backoff:
             intervals = growing(self.poke_interval, self.max_wait)
         else:
@@ -279,8 +281,8 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             **self.wait_arguments(),
             **intervals,
             "daocloud_conn_id": self.daocloud_conn_id,
-            "timeout": limit.seconds,
-            "limit": limit.name,
+            "timeout": timeout_setting.seconds,
+            "timeout_setting": timeout_setting.name,
             "max_outage": self.max_outage,
             "end_task": end_task,
             "push_result": self.do_xcom_push,
@@ -300,55 +302,60 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             return
         from airflow.triggers.base import StartTriggerArgs
 
-        limit = TimeLimit.of(self.timeout, self.execution_timeout)
+        timeout_setting = TimeLimit.of(self.timeout, self.execution_timeout)
         end_task = self.end_from_trigger and why_not_end_from_trigger(self) is None
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=f"{self.trigger_class.__module__}.{self.trigger_class.__qualname__}",
-            trigger_kwargs=self._trigger_arguments(limit, end_task),
+            trigger_kwargs=self._trigger_arguments(timeout_setting, end_task),
             next_method="execute_complete",
-            timeout=limit.backstop,
+            timeout=timeout_setting.backstop,
         )
         self.start_from_trigger = True
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once. Returns the thing as JSON-safe data when it has succeeded."""
+        from airflow_provider_daocloud.resources.names import NameWait, take
+
         try:
             tracker = self._tracker = self._tracker or self._begin(context)
-            look = self._look(context, tracker)
-            if look is not None and isinstance(tracker.wait, names.NameWait):
-                names.take(self, tracker.wait, look.result["id"])
+            observe = self._observe(context, tracker)
+            if observe is not None and isinstance(tracker.wait, NameWait):
+                take(self, tracker.wait, observe.result["id"])
                 self._push_links(context)
-                memory = {"read": True}
-                tracker = replace(tracker, wait=self.wait(), memory=memory, last=None)
+                wait_state = {"read": True}
+                tracker = replace(tracker, wait=self.wait(), wait_state=wait_state, last=None)
                 self._tracker = tracker
-                look = self._look(context, tracker)
+                observe = self._observe(context, tracker)
         except (DaoCloudError, AirflowNotFoundException) as e:
             self._end(outcome_of(e))
         self._remember(context, tracker)
-        self._wait_log.look(tracker, time.time())
-        if look is not None and look.verdict == "succeeded":
-            return PokeReturnValue(is_done=True, xcom_value=look.result)
+        self._progress_log.observe(tracker, time.time())
+        if observe is not None and observe.verdict == "succeeded":
+            return PokeReturnValue(is_done=True, xcom_value=observe.result)
         return PokeReturnValue(is_done=False)
 
-    def _look(self, context: Context, tracker: waits.Tracker) -> waits.Look | None:
+    def _observe(self, context: Context, tracker: Tracker) -> Observation | None:
         # Each look of a rescheduled sensor is a new process. What it cannot leave to the next one
         # it has to find out itself.
+        from airflow_provider_daocloud.core.waiting.refusals import GONE
+        from airflow_provider_daocloud.core.waiting.wait import is_permanent
+
         alone = self.reschedule and self._store(context) is None
         while True:
             try:
                 return tracker.saw(self._ask(tracker))
             except CallError as e:
-                if alone and waits.is_fatal(e) and not tracker.memory.get("read"):
+                if alone and is_permanent(e) and not tracker.wait_state.get("read"):
                     before = self._rescheduled_before(context)
-                    tracker.memory |= {"read": before, "seen": before}
+                    tracker.wait_state |= {"read": before, "seen": before}
                 tracker.missed(e, time.time())
                 # That the action was just posted, so that a replica may lag behind the POST.
-                lags = isinstance(e, NotFoundError) and not tracker.memory.get("seen")
+                lags = isinstance(e, NotFoundError) and not tracker.wait_state.get("seen")
                 # For how long a refusal stays.
-                stays = alone and waits.is_fatal(e) and e.status in waits.GONE
+                stays = alone and is_permanent(e) and e.status in GONE
                 if not self.reschedule or not (lags or stays):
                     return None
-            time.sleep(FIRST_INTERVAL)
+            time.sleep(INITIAL_INTERVAL)
 
     def _rescheduled_before(self, context: Context) -> bool:
         """Whether an earlier process of this sensor has looked: a refusal would have ended it."""
@@ -373,15 +380,17 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         """Return where a rescheduled sensor keeps its memory: the task state store (3.3+)."""
         return context.get("task_state_store") if self.reschedule else None
 
-    def _ask(self, tracker: waits.Tracker) -> Any:
-        within = waits.time_left(tracker.started + self.timeout, time.time())
-        return self.hook.look(tracker.wait.call(), within=within)
+    def _ask(self, tracker: Tracker) -> Any:
+        from airflow_provider_daocloud.core.waiting.blocking import time_left
 
-    def _end(self, outcome: waits.Outcome) -> NoReturn:
+        within = time_left(tracker.started_at + self.timeout, time.time())
+        return self.hook.observe(tracker.wait.request(), within=within)
+
+    def _end(self, outcome: Outcome) -> NoReturn:
         error = outcome_error(outcome, self.failure)
         if isinstance(error, WaitTimeoutError):
             error = AirflowSensorTimeout(str(error))
-        if self.never_fail or (self.soft_fail and outcome.kind != "unknown"):
+        if self.never_fail or (self.soft_fail and outcome.status != "unreachable"):
             raise AirflowSkipException(str(error)) from error
         raise error
 
@@ -399,45 +408,50 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         return float(max(0.0, min(interval, self.timeout - run_duration() + 0.01)))
 
     @cached_property
-    def _wait_log(self) -> waits.WaitLog:
-        return waits.WaitLog(self.log.info)
+    def _progress_log(self) -> ProgressLog:
+        from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
+
+        return ProgressLog(self.log.info)
 
     def _push_links(self, context: Context) -> None:
         push_links(self, context["ti"], self.hook.get_conn().endpoint)
 
-    def _begin(self, context: Context) -> waits.Tracker:
-        lookup = names.lookup_of(self, self.what, lambda: self.wait().call())
+    def _begin(self, context: Context) -> Tracker:
+        from airflow_provider_daocloud.core.waiting.tracker import Tracker
+        from airflow_provider_daocloud.resources.names import NameWait, lookup_of
+
+        lookup = lookup_of(self, lambda: self.wait().request())
         wait = lookup or self.wait()
-        wait.call()  # a bad id ends here, before anything is sent
-        tracker = waits.Tracker(wait, started=time.time(), max_outage=self.max_outage)
+        wait.request()  # a bad id ends here, before anything is sent
+        tracker = Tracker(wait, started_at=time.time(), max_outage=self.max_outage)
         store = self._store(context)
         match store.get(STATE_KEY) if store is not None else None:
             case {
                 "try_number": int(try_number),
-                "started": int() | float() as started,
-                "memory": dict() as memory,
+                "started_at": int() | float() as started_at,
+                "wait_state": dict() as wait_state,
                 **more,
             } if try_number == context["ti"].try_number:
-                tracker.started, tracker.memory = started, memory
+                tracker.started_at, tracker.wait_state = started_at, wait_state
                 match more.get("found"):
                     case [str(name), str(found_id)] if lookup is not None and name == lookup.name:
-                        setattr(self, f"{self.what}_id", found_id)
+                        self.take_id(found_id)
                         tracker.wait = self.wait()
-        if not isinstance(tracker.wait, names.NameWait):
+        if not isinstance(tracker.wait, NameWait):
             # Airflow forgets a task's XComs when it starts it, also for the next look.
             self._push_links(context)
         return tracker
 
-    def _remember(self, context: Context, tracker: waits.Tracker) -> None:
+    def _remember(self, context: Context, tracker: Tracker) -> None:
         # The store outlives tries and clears, so the entry says which try it is of.
         store = self._store(context)
         if store is not None:
             entry = {
                 "try_number": context["ti"].try_number,
-                "started": tracker.started,
-                "memory": tracker.memory,
+                "started_at": tracker.started_at,
+                "wait_state": tracker.wait_state,
             }
-            name, found_id = (getattr(self, f"{self.what}_{x}") for x in ("name", "id"))
+            found_id, name = self.ref
             if name is not None and found_id is not None:
                 entry["found"] = [name, found_id]
             store.set(STATE_KEY, entry)

@@ -25,6 +25,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_daocloud.api.openapi.builds import list_build_flows
+from airflow_provider_daocloud.api.validation import path_segment
+from airflow_provider_daocloud.core.waiting.refusals import has_become_permanent
+from airflow_provider_daocloud.core.waiting.wait import WaitState, is_permanent
+
 try:
     from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 except ImportError:
@@ -37,16 +42,19 @@ try:
 except ImportError:  # before 3.3
     SharedStreamProducer = object  # type: ignore[assignment, misc, unused-ignore]
 
-from airflow_provider_daocloud import waits
-from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError
-from airflow_provider_daocloud.api.models import BUILD_ACTIVE, BUILD_FAILED, BuildFlow, BuildStatus
-from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, check_seconds
+from airflow_provider_daocloud.api.openapi.builds import (
+    BUILD_ACTIVE,
+    BUILD_FAILED,
+    BuildFlow,
+    BuildStatus,
+)
+from airflow_provider_daocloud.api.validation import DEFAULT_MAX_OUTAGE, check_seconds
 from airflow_provider_daocloud.compat import AirflowNotFoundException
-from airflow_provider_daocloud.triggers.accounts import FRESH, accounts
+from airflow_provider_daocloud.triggers.poller_registry import FRESH, poller_registry
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud.triggers.poller import Poller
+    from airflow_provider_daocloud.core.polling.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +64,7 @@ SLOW = 300.0
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """One look at all build flows.
 
     :param number: counts the looks of one stream.
@@ -87,13 +95,13 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
         # While nothing can be read: whether somebody must mend it.
         self._lasting: bool | None = None
         self._misses = 0
-        # Since when nothing can be read, and what `waits.is_permanent` keeps.
+        # Since when nothing can be read, and what `waits.has_become_permanent` keeps.
         self._since: float | None = None
-        self._memory: waits.Memory = {}
+        self._memory: WaitState = {}
         # Whether the connection may have been edited.
         self._doubted = False
 
-    async def open_stream(self) -> AsyncGenerator[tuple[Look, int]]:
+    async def open_stream(self) -> AsyncGenerator[tuple[Observation, int]]:
         """Yield looks with their numbers."""
         number = 0
         try:
@@ -105,12 +113,15 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
                     if wait > 0:
                         await asyncio.sleep(min(wait, SLOW))
                         continue
-                    flows = await poller.ask(protocol.list_build_flows())
+                    flows = await poller.ask(list_build_flows())
                 except Exception as e:
                     pause = self._missed(e)
                 else:
                     self._seen()
-                    yield Look(number, {flow.id: flow for flow in flows}, self._stored), number
+                    yield (
+                        Observation(number, {flow.id: flow for flow in flows}, self._stored),
+                        number,
+                    )
                     number += 1
                 if self._poller is not None:
                     pause = self._poller.spare(pause)
@@ -134,21 +145,21 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
         # What no retry mends, an edit of the connection may; a token can have been rotated.
         max_age = 1.0 if self._doubted else FRESH
         try:
-            endpoint = await accounts().endpoint(self._conn_id, max_age=max_age)
+            endpoint = await poller_registry().endpoint(self._conn_id, max_age=max_age)
         except Exception:
             if self._poller is None:
                 raise
             return self._poller  # whatever an edit or an outage broke: go on with what worked
         if self._poller is None or self._poller.client.endpoint != endpoint:
             await self._leave()
-            self._poller = accounts().poller(endpoint)
+            self._poller = poller_registry().poller(endpoint)
         return self._poller
 
     async def _leave(self) -> None:
         poller, self._poller = self._poller, None
         if poller is not None and not len(poller):  # no deferred task uses it
             await poller.client.close()
-            accounts().forget_idle()
+            poller_registry().forget_idle()
 
     def _seen(self) -> None:
         if self._lasting is not None:
@@ -181,8 +192,8 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
         self._since = now if self._since is None else self._since
         if isinstance(error, CallError):
             stays = now - self._since >= DEFAULT_MAX_OUTAGE
-            permanent = waits.is_permanent(error, self._memory, now, DEFAULT_MAX_OUTAGE)
-            return permanent or (waits.is_fatal(error) and stays)
+            permanent = has_become_permanent(error, self._memory, now, DEFAULT_MAX_OUTAGE)
+            return permanent or (is_permanent(error) and stays)
         return isinstance(error, AirflowNotFoundException | InputError)
 
 
@@ -213,7 +224,7 @@ class DaoCloudNewBuildTrigger(BaseEventTrigger):
         **_unknown: Any,  # arguments of a later version
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        protocol.segment("build_flow_id", build_flow_id)
+        path_segment("build_flow_id", build_flow_id)
         self.build_flow_id = build_flow_id
         self.daocloud_conn_id = daocloud_conn_id
         self.poll_interval = check_seconds("poll_interval", poll_interval)
@@ -243,21 +254,23 @@ class DaoCloudNewBuildTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire for new builds, with looks of its own (before 3.3)."""
-        looks = BuildFlowStream(self.daocloud_conn_id, self.poll_interval).open_stream()
-        async with aclosing(looks):
-            async for event in self.filter_shared_stream(look async for look, _ in looks):
+        observations = BuildFlowStream(self.daocloud_conn_id, self.poll_interval).open_stream()
+        async with aclosing(observations):
+            async for event in self.filter_shared_stream(
+                observe async for observe, _ in observations
+            ):
                 yield event
 
     async def filter_shared_stream(
-        self, shared_stream: AsyncIterator[Look]
+        self, shared_stream: AsyncIterator[Observation]
     ) -> AsyncIterator[TriggerEvent]:
         """Fire for the new builds of this trigger's flow.
 
         :param shared_stream: the looks at all flows.
         """
         news = _News(self)
-        async for look in shared_stream:
-            event = await news.of(look)
+        async for observe in shared_stream:
+            event = await news.of(observe)
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
@@ -268,47 +281,51 @@ class _News:
     def __init__(self, trigger: DaoCloudNewBuildTrigger) -> None:
         self._flow_id = trigger.build_flow_id
         self._log = trigger.log
-        self._mark = _Mark(trigger)
+        self._watermark = Watermark(trigger)
         # The look whose event must be stored before what was seen is kept.
         self._unkept: int | None = None
         self._doubtful: str | None = None
         self._missing = False
 
-    async def of(self, look: Look) -> dict[str, Any] | None:
+    async def of(self, observe: Observation) -> dict[str, Any] | None:
         """Return the event that a look gives rise to, if there is one."""
-        if not await self._mark.load():
+        if not await self._watermark.load():
             return None
-        if self._unkept is not None and look.stored >= self._unkept and await self._mark.save():
+        if (
+            self._unkept is not None
+            and observe.stored >= self._unkept
+            and await self._watermark.save()
+        ):
             self._unkept = None
-        flow = look.flows.get(self._flow_id)
+        flow = observe.flows.get(self._flow_id)
         if flow is None:
             if not self._missing:
                 self._log.warning(
                     "There is no build flow %s among the %d that the token can see.",
                     self._flow_id,
-                    len(look.flows),
+                    len(observe.flows),
                 )
             self._missing = True
             return None
         self._missing = False
-        if not self._mark.known:
+        if not self._watermark.known:
             self._log.info("Watching build flow %s from package %s on.", flow.id, flow.package_id)
-            self._mark.package_id, self._mark.known = flow.package_id, True
-            self._unkept = None if await self._mark.save() else look.number
+            self._watermark.package_id, self._watermark.known = flow.package_id, True
+            self._unkept = None if await self._watermark.save() else observe.number
             return None
         if not self._is_new(flow):
             return None
         event = {
             "build_flow_id": flow.id,
             "package_id": flow.package_id,
-            "previous_package_id": self._mark.package_id,
+            "previous_package_id": self._watermark.package_id,
             "build_flow": flow.as_dict(),
         }
-        self._mark.package_id, self._unkept = flow.package_id, look.number
+        self._watermark.package_id, self._unkept = flow.package_id, observe.number
         return event
 
     def _is_new(self, flow: BuildFlow) -> bool:
-        if not flow.package_id or flow.package_id == self._mark.package_id:
+        if not flow.package_id or flow.package_id == self._watermark.package_id:
             return False
         if flow.status in BUILD_FAILED:
             # The package is that of the last build that succeeded, so one has, just before this
@@ -329,7 +346,7 @@ class _News:
         return flow.status in BUILD_ACTIVE and flow.package_id != self._doubtful
 
 
-class _Mark:
+class Watermark:
     """The package that was seen last, kept in the asset's state store where there is one (3.3+)."""
 
     def __init__(self, trigger: DaoCloudNewBuildTrigger) -> None:

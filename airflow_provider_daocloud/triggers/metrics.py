@@ -6,7 +6,7 @@ from __future__ import annotations
 def gauge(name: str, value: float) -> None:
     """Set ``daocloud.<name>``.
 
-    :param name: ``waiters`` (waits that a poller serves), ``budget_left`` (calls in this hour).
+    :param name: ``subscriptions`` (waits that a poller serves), ``budget_left`` (calls in this hour).
     :param value: the value.
     """
     from airflow_provider_daocloud.compat import Stats

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.deferral import airflow_version
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+from airflow_provider_daocloud.triggers.deferral import airflow_version
 from scripts.airflow_processes import Airflow
 from tests.system.test_triggerer import run, succeeded, task_instances, until
 
