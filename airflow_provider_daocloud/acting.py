@@ -129,6 +129,9 @@ class Act:
         :raises CallError: DaoCloud refused it, or could not be reached; nothing was posted.
         """
         entry = self.journal.read()
+        if entry is not None and entry.course.failure and entry.is_of(self.wish) is None:
+            # A retry rolls back, a new wish deploys: no step is right for both.
+            raise self._cannot_tell("it is to be rolled back", entry)
         if entry is not None and entry.phase != "dropped":
             found = self._recall(entry)
             if found is not None:
@@ -189,13 +192,7 @@ class Act:
         """Do what is right for a retry and for a new wish; they part when the action has ended."""
         found = self._join_if_running(entry)
         if found is None:
-            raise self._unknown(
-                "The process of the last try vanished, and something in the DAG run was cleared "
-                f"since. If it was this task, it is to act again; if not, action {entry.action_id} "
-                "was its action. Which one cannot be told.",
-                entry.before,
-                None,
-            )
+            raise self._cannot_tell(f"action {entry.action_id} was its action", entry)
         return found
 
     def _recognize(self, run_seconds: float) -> Done | None:
@@ -374,6 +371,15 @@ class Act:
             "whether it was taken; then clear the task to act again, or mark it as success."
         )
         return OutcomeUnknownError(str(self.call), problem)
+
+    def _cannot_tell(self, otherwise: str, entry: Entry) -> OutcomeUnknownError:
+        return self._unknown(
+            "The process of the last try vanished, and something in the DAG run was cleared since. "
+            f"If it was this task, it is to act again; if not, {otherwise}. Which one cannot be "
+            "told.",
+            entry.before,
+            None,
+        )
 
     def _before(self, seen: Any) -> Before:
         return self.target.before(seen, self.server_time())

@@ -187,7 +187,7 @@ class DaoCloudActOperator(FailsWhenUnmapped, TextFields, BaseOperator):
             push_links(self, context["ti"], self.hook.get_conn().endpoint)
             doing = Try(context, journal, journals.Course(), started)
             entry = journal.read()
-            if entry is not None and entry.is_of(doing.wish):
+            if entry is not None and entry.is_of(doing.wish) is not False:
                 self.resumed(doing, entry)
             return self.pursue(doing)
 

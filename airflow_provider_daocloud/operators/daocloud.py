@@ -221,7 +221,8 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         super().resumed(doing, entry)
         course = entry.course
         rolling = (entry.asked.body or {}).get("release_name") == course.previous
-        if course.failure and rolling and entry.phase == "settled" and entry.result is None:
+        failed = rolling and entry.phase == "settled" and entry.result is None
+        if course.failure and failed and entry.is_of(doing.wish):
             raise DaoCloudRolledBackError(course.failure)
 
     def begin(self, doing: Try, act: Act) -> acting.Running | acting.Joined | acting.Done:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.errors import InputError, OutcomeUnknownError
 from airflow_provider_daocloud.exceptions import (
     DaoCloudActionFailedError,
     DaoCloudAppStateError,
@@ -398,6 +398,50 @@ def stored_failure(sim: Simulation) -> str | None:
         return None
     failure: str | None = sim.store.entry["course"]["failure"]
     return failure
+
+
+@MODES
+@pytest.mark.parametrize("moved", ["another task", "this task"])
+@pytest.mark.parametrize("point", CRASHES)
+def test_a_clear_after_a_crash_in_a_rollback_deploys_nothing(
+    point: str, moved: str, deferrable: bool
+) -> None:
+    """A retry is to roll back, a new wish to deploy; which of them it is, nobody can tell."""
+    sim = Simulation(rollback_on_failure=True, deferrable=deferrable)
+    lie(sim)
+    sim.arguments |= {"verify": True, "verify_timeout": 20}
+    ending = crash_in_the_rollback(sim, point)
+    if ending.kind != "Crash" or not stored_failure(sim):  # the release has not failed yet
+        return
+    before = released(sim)
+    if moved == "another task":
+        sim.clears += 1
+    else:
+        sim.clear(moves=False)
+    left = sim.store is not None and sim.store.entry["left"] is not None
+    ending = sim.to_the_end()
+    if left:  # it is known to be a retry
+        assert type(ending.error) is DaoCloudRolledBackError
+        assert released(sim) == ["v2", "v1"]
+        return
+    assert isinstance(ending.error, OutcomeUnknownError)
+    assert "Release v2 failed: " in str(ending.error)
+    assert "cannot be told" in str(ending.error)
+    assert released(sim) == before
+    sim.clear()
+    assert sim.to_the_end().kind == "success"
+    assert released(sim) == [*before, "v2"]
+
+
+def test_a_clear_after_a_crash_keeps_the_count_of_attempts() -> None:
+    """What runs now is the release that failed: it is not taken for the one to go back to."""
+    sim = Simulation(rollback_on_failure=True, attempts=2)
+    lie(sim, times=2)
+    sim.arguments |= {"verify": True, "verify_timeout": 20}
+    assert sim.run(crash="after settled").kind == "Crash"
+    sim.clears += 1
+    assert type(sim.to_the_end().error) is DaoCloudRolledBackError
+    assert released(sim) == ["v2", "v2", "v1"]
 
 
 def test_a_rollback_that_is_over_is_told_again_after_a_crash() -> None:
