@@ -281,7 +281,7 @@ def check_whatever(call: Call[Any], answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(body=bodies, status=statuses | st.integers(-1, 1000), headers=headers, echo=st.booleans())
 @example(body=b"", status=200, headers={}, echo=False)
 @example(body=b'{"message": ' + b"[" * 900 + b"]" * 900 + b"}", status=500, headers={}, echo=False)
@@ -296,7 +296,7 @@ def test_whatever_comes(
 
 
 @pytest.mark.parametrize("name", CALLS)
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_whatever_becomes_of_a_good_answer(name: str, data: st.DataObject) -> None:
     """The page's sample with fields replaced, removed, or bytes overwritten, likewise."""

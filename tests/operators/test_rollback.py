@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_daocloud.operators.daocloud import DaoCloudRollbackOperator
-from airflow_provider_daocloud.sandbox import Sandbox
+from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
 from tests.waiting.modes import OPERATOR_MODES, Ending, Run
 
 NO_ACTION = dict.fromkeys(
@@ -58,6 +58,7 @@ def test_a_release_is_its_text_however_templates_are_rendered(
 ) -> None:
     """Not the number that it looks like."""
     app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(seconds=0.1))
     pushed = {"previous_release_name": release}
     ending = run(app.id, mode, pushed, native=native)
     assert ending.kind == "success", ending
