@@ -148,9 +148,9 @@ def action_is_in_a_state_of_the_token(sandbox: Sandbox) -> Expected:
     ids = action_of(sandbox, ActionPlan(by_hand=True))
     sandbox.set_options(state_words={"IN_PROCESS": sandbox.token})
     return sensor(
-        ids | {"timeout": 2.1},
+        ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 2.1 s, "
+        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 2.5 s, "
         "and it is ***. Note: '***' is a state that this provider does not know.",
     )
 
@@ -194,9 +194,9 @@ def token_is_wrong(sandbox: Sandbox) -> Expected:
 def time_is_up(sandbox: Sandbox) -> Expected:
     ids = action_of(sandbox, ActionPlan(by_hand=True))
     return sensor(
-        ids | {"timeout": 2.1},
+        ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 2.1 s, "
+        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 2.5 s, "
         "and it is IN_PROCESS.",
     )
 
@@ -413,9 +413,9 @@ def build_takes_too_long(sandbox: Sandbox) -> Expected:
         flow,
         {
             "kind": "AirflowSensorTimeout",
-            "message": f"build flow {flow.id}: time is up after 2.1 s, and it is Pending.",
+            "message": f"build flow {flow.id}: time is up after 2.5 s, and it is Pending.",
         },
-        timeout=2.1,
+        timeout=2.5,
     )
 
 
@@ -488,11 +488,11 @@ def new_build_never_comes(sandbox: Sandbox) -> Expected:
         flow,
         {
             "kind": "AirflowSensorTimeout",
-            "message": f"a new build of build flow {flow.id}: time is up after 2.1 s, and it is "
+            "message": f"a new build of build flow {flow.id}: time is up after 2.5 s, and it is "
             "Failure. Note: this is still the build of before (package old).",
         },
         not_package_id="old",
-        timeout=2.1,
+        timeout=2.5,
     )
 
 
@@ -583,15 +583,15 @@ def app_runs_the_new_release(sandbox: Sandbox) -> Expected:
 
 def app_stays_down(sandbox: Sandbox) -> Expected:
     app = sandbox.world.add_app("web", state="NOT_RUNNING")
-    message = f"app {app.id}: time is up after 2.1 s, and it is NOT_RUNNING."
-    return app_sensor(app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=2.1)
+    message = f"app {app.id}: time is up after 2.5 s, and it is NOT_RUNNING."
+    return app_sensor(app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=2.5)
 
 
 def app_keeps_its_release(sandbox: Sandbox) -> Expected:
     app = sandbox.world.add_app("web")
-    message = f"app {app.id}: time is up after 2.1 s, and it is RUNNING, release v1.0.0."
+    message = f"app {app.id}: time is up after 2.5 s, and it is RUNNING, release v1.0.0."
     return app_sensor(
-        app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=2.1, release_name="v2"
+        app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=2.5, release_name="v2"
     )
 
 
@@ -728,9 +728,9 @@ def no_build_can_be_read(sandbox: Sandbox) -> Expected:
 def this_build_takes_too_long(sandbox: Sandbox) -> Expected:
     build, ids = build_of(sandbox, BuildPlan(by_hand=True))
     return build_sensor(
-        ids | {"timeout": 2.1},
+        ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"build {build.id} of build flow {build.build_flow_id}: time is up after 2.1 s, "
+        message=f"build {build.id} of build flow {build.build_flow_id}: time is up after 2.5 s, "
         "and it is Pending.",
     )
 
@@ -812,9 +812,9 @@ def stack_action_is_unknown(sandbox: Sandbox) -> Expected:
 def stack_action_takes_too_long(sandbox: Sandbox) -> Expected:
     ids = stack_action_of(sandbox, ActionPlan(by_hand=True))
     return stack_sensor(
-        ids | {"timeout": 2.1},
+        ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"action {ids['action_id']} of stack {ids['stack_id']}: time is up after 2.1 s, "
+        message=f"action {ids['action_id']} of stack {ids['stack_id']}: time is up after 2.5 s, "
         "and it is in_process.",
     )
 
@@ -1025,9 +1025,9 @@ def takes_too_long(sandbox: Sandbox, actor: Actor) -> Expected:
     words = actor.thing.words.format(thing_id)
     return actor.ends(
         thing_id,
-        {"timeout": 2.1},
+        {"timeout": 2.5},
         kind="DaoCloudWaitTimeoutError",
-        message=f"{words}: time is up after 2.1 s, and it is {actor.thing.ongoing}.",
+        message=f"{words}: time is up after 2.5 s, and it is {actor.thing.ongoing}.",
     )
 
 
@@ -1093,13 +1093,13 @@ def release_is_not_verified(sandbox: Sandbox, actor: Actor) -> Expected:
     app_id = actor.add(sandbox)
     actor.plan(sandbox, polls=2, leaves="NOT_RUNNING")
     return actor.ends(
-        app_id, {"verify_timeout": 2.1}, kind="DaoCloudAppStateError", message=not_verified(app_id)
+        app_id, {"verify_timeout": 2.5}, kind="DaoCloudAppStateError", message=not_verified(app_id)
     )
 
 
 def not_verified(app_id: str) -> str:
     return (
-        f"The action succeeded, but app {app_id}: time is up after 2.1 s, and it is NOT_RUNNING, "
+        f"The action succeeded, but app {app_id}: time is up after 2.5 s, and it is NOT_RUNNING, "
         "release v2."
     )
 
@@ -1110,7 +1110,7 @@ def release_is_not_verified_and_rolled_back(sandbox: Sandbox, actor: Actor) -> E
     actor.plan(sandbox, polls=2)
     return actor.ends(
         app_id,
-        {"verify": True, "verify_timeout": 2.1},
+        {"verify": True, "verify_timeout": 2.5},
         kind="DaoCloudRolledBackError",
         message=f"Release v2 failed: {not_verified(app_id)} "
         "Rolled back: v1.0.0 runs again (action the action).",
@@ -1137,10 +1137,10 @@ def rolling_back_takes_too_long(sandbox: Sandbox, actor: Actor) -> Expected:
     words = actor.thing.words.format(app_id)
     return actor.ends(
         app_id,
-        {"timeout": 2.1},
+        {"timeout": 2.5},
         kind="DaoCloudWaitTimeoutError",
         message=f"Release v2 failed: {words}: FAILED; DaoCloud says: out of memory. "
-        f"While rolling back: {words}: time is up after 2.1 s, and it is IN_PROCESS.",
+        f"While rolling back: {words}: time is up after 2.5 s, and it is IN_PROCESS.",
     )
 
 
