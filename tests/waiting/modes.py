@@ -300,7 +300,7 @@ class Modes:
         with ExitStack() as stack:
             for sandbox in self.sandboxes.values():
                 stack.enter_context(sandbox)
-                connection = sandbox.connection_json(extra={"read_timeout": 0.5})
+                connection = sandbox.connection_json(extra={"read_timeout": 2})
                 name = f"AIRFLOW_CONN_{conn_id_of(sandbox).upper()}"
                 stack.enter_context(mock.patch.dict(os.environ, {name: connection}))
             self._stack = stack.pop_all()

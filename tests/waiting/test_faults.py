@@ -63,7 +63,7 @@ def hour_is_spent(sandbox: Sandbox) -> Callable[[], int]:
     account = world.account_for(sandbox.token)
     assert account is not None
     account.used = world.options.rate_limit
-    account.window_end = math.ceil(world.now() + 0.3)
+    account.window_end = math.ceil(world.now() + 1)
     return lambda: [served.status for served in sandbox.log].count(403)
 
 
