@@ -130,8 +130,8 @@ class Act:
         """
         entry = self.journal.read()
         if entry is not None and entry.course.failure and entry.is_of(self.wish) is None:
-            # A retry rolls back, a new wish deploys: no step is right for both.
-            raise self._cannot_tell("it is to be rolled back", entry)
+            # A retry rolls back, or did; a new wish deploys: no step is right for both.
+            raise self._cannot_tell("the release that failed is not to be deployed again", entry)
         if entry is not None and entry.phase != "dropped":
             found = self._recall(entry)
             if found is not None:

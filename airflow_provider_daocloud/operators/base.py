@@ -343,7 +343,7 @@ class DaoCloudActOperator(FailsWhenUnmapped, TextFields, BaseOperator):
 
     def failed(self, doing: Try, error: BaseException) -> Any:
         """Raise what the task fails with, or act again."""
-        doing.journal.note(phase="settled", result=None)
+        doing.journal.note(phase="settled", result=None, left=None)
         raise error
 
     # --- how it acts and waits ------------------------------------------------------------------

@@ -143,7 +143,7 @@ class DaoCloudAppOperator(DaoCloudActOperator):
             return super().failed(doing, error)
         self.log.warning("Attempt %s of %s: %s", doing.course.attempt, self.attempts, error)
         doing.course = replace(doing.course, attempt=doing.course.attempt + 1)
-        doing.journal.note(phase="settled", result=None, course=doing.course)
+        doing.journal.note(phase="settled", result=None, left=None, course=doing.course)
         return self.pursue(doing)
 
 
@@ -258,7 +258,8 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         if course.failure is not None:
             why = str(error).rstrip(".")
             story = f"{course.failure} Rolling back to {course.previous} failed too: {why}."
-            doing.journal.note(phase="settled", result=None, course=replace(course, failure=story))
+            course = replace(course, failure=story)
+            doing.journal.note(phase="settled", result=None, left=None, course=course)
             raise DaoCloudRolledBackError(story)
         if not self.rollback_on_failure or course.attempt < self.attempts:
             return super().failed(doing, error)
@@ -268,7 +269,7 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         story = f"Release {self.release_name} failed: {str(error).rstrip('.')}."
         self.log.warning("%s Rolling back to %s.", story, course.previous)
         doing.course = replace(course, attempt=1, failure=story)
-        doing.journal.note(phase="settled", result=None, course=doing.course)
+        doing.journal.note(phase="settled", result=None, left=None, course=doing.course)
         return self.pursue(doing)
 
     def finished(self, doing: Try, result: dict[str, Any]) -> Any:

@@ -402,7 +402,7 @@ def stored_failure(sim: Simulation) -> str | None:
 
 @MODES
 @pytest.mark.parametrize("moved", ["another task", "this task"])
-@pytest.mark.parametrize("point", CRASHES)
+@pytest.mark.parametrize("point", CRASHES[CRASHES.index("after settled") :])
 def test_a_clear_after_a_crash_in_a_rollback_deploys_nothing(
     point: str, moved: str, deferrable: bool
 ) -> None:
@@ -410,20 +410,14 @@ def test_a_clear_after_a_crash_in_a_rollback_deploys_nothing(
     sim = Simulation(rollback_on_failure=True, deferrable=deferrable)
     lie(sim)
     sim.arguments |= {"verify": True, "verify_timeout": 20}
-    ending = crash_in_the_rollback(sim, point)
-    if ending.kind != "Crash" or not stored_failure(sim):  # the release has not failed yet
-        return
+    assert crash_in_the_rollback(sim, point).kind == "Crash"
+    assert stored_failure(sim)
     before = released(sim)
     if moved == "another task":
         sim.clears += 1
     else:
         sim.clear(moves=False)
-    left = sim.store is not None and sim.store.entry["left"] is not None
     ending = sim.to_the_end()
-    if left:  # it is known to be a retry
-        assert type(ending.error) is DaoCloudRolledBackError
-        assert released(sim) == ["v2", "v1"]
-        return
     assert isinstance(ending.error, OutcomeUnknownError)
     assert "Release v2 failed: " in str(ending.error)
     assert "cannot be told" in str(ending.error)

@@ -141,9 +141,9 @@ ODD: dict[str, tuple[Strike, int]] = {
     "HTTP " + ", ".join(map(str, five)): (odd(*five), 2 * len(five))
     for five in (REFUSALS[i : i + 5] for i in range(0, len(REFUSALS), 5))
 }
-GONE = [f"HTTP {status} alone" for status in (401, 403, 404)]
+GONE = [f"HTTP {status}" for status in (401, 403, 404)]
 STAYING: dict[str, tuple[Strike, int]] = {
-    f"HTTP {status} alone": (odd(status), 2)
+    f"HTTP {status}": (odd(status), 2)
     for status in (401, 403, 404, 302, 400, 405, 407, 409, 410, 421, 423, 451, 499)
 }
 # A web page is never DaoCloud's word, nor is what a proxy asks for itself.
