@@ -9,9 +9,9 @@ SHELL := /bin/bash
 LINES := 2.11 3.0 3.1 3.2 3.3
 # Arguments for pytest: make test ARGS="-k hook -x"
 ARGS ?=
-# The quick tests run a file to a process, in more processes than two cores have: half of their time
-# is waiting. In one alone: make test PARALLEL=
-PARALLEL ?= --numprocesses=3 --dist=loadfile
+# The quick tests run in more processes than two cores have: half of their time is waiting. In one
+# alone: make test PARALLEL=
+PARALLEL ?= --numprocesses=4 --dist=worksteal
 
 # The first Python on the PATH from 3.11 up to the minor version that is asked for. (A name on the
 # PATH may be a shim with nothing behind it, so each is run.)
@@ -48,7 +48,7 @@ $(ENVIRONMENTS)/airflow-%/.ready: pyproject.toml constraints/airflow-%.txt $(UV)
 	[ -n "$$python" ] || { echo "No Python for Airflow $* found (2.11 and 3.0 need 3.11 or 3.12, later ones take 3.13 too)." >&2; exit 1; }; \
 	echo "Making $(ENVIRONMENTS)/airflow-$* (about a minute when nothing is cached) ..."; \
 	$(UV) venv --quiet --clear --no-python-downloads --python "$$python" $(ENVIRONMENTS)/airflow-$*
-	@$(UV) pip install --quiet --python $(ENVIRONMENTS)/airflow-$*/bin/python \
+	@$(UV) pip install --quiet --compile-bytecode --python $(ENVIRONMENTS)/airflow-$*/bin/python \
 		--constraints constraints/airflow-$*.txt --build-constraints constraints/airflow-$*.txt \
 		--editable '.[sandbox]' --group dev
 	@touch $@

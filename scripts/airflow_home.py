@@ -6,6 +6,7 @@ form is kept in the environment.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -71,11 +72,13 @@ def make_database(home: Path) -> None:
     database = home / "airflow.db"
     # The version in the name: an environment may be brought to another Airflow.
     kept = Path(sys.prefix, f"airflow-{version('apache-airflow')}-migrated.db")
-    if kept.exists():
-        shutil.copyfile(kept, database)
-        return
-    migrate(environment(home, home / "dags"))
-    # By a rename, so that whoever does the same at this moment never sees half of it.
-    partial = kept.with_suffix(f".{os.getpid()}")
-    shutil.copyfile(database, partial)
-    partial.rename(kept)
+    with kept.with_suffix(".lock").open("w") as lock:
+        # Whoever needs one at this moment, too, waits for it instead of making another.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            migrate(environment(home, home / "dags"))
+            # By a rename, so that a half of it is never taken for the whole.
+            partial = kept.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(database, partial)
+            partial.rename(kept)
+    shutil.copyfile(kept, database)
