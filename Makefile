@@ -79,13 +79,14 @@ test-system: .venv/airflow-3.3/.ready ## The tests that run a scheduler, a trigg
 	$(PY) -m pytest -m system $(ARGS)
 
 .PHONY: check
-check: .venv/airflow-3.3/.ready ## Lint, formatting, types
+check: .venv/airflow-3.3/.ready ## Lint, formatting, types, import rules
 	.venv/airflow-3.3/bin/ruff check .
 	.venv/airflow-3.3/bin/ruff format --check .
 	.venv/airflow-3.3/bin/mypy
+	.venv/airflow-3.3/bin/lint-imports --no-cache
 
 .PHONY: format
-format: .venv/airflow-3.3/.ready ## Mend what can be mended by itself
+format: .venv/airflow-3.3/.ready ## Fix what can be fixed automatically
 	.venv/airflow-3.3/bin/ruff check --fix .
 	.venv/airflow-3.3/bin/ruff format .
 
@@ -96,7 +97,7 @@ wheel: .venv/airflow-3.3/.ready ## Build dist/*.whl and the source archive
 
 .PHONY: test-wheel
 test-wheel: wheel ## Use the wheel in a clean environment, and test it with the source archive's tests
-	$(PY) tests/packaging/check_wheel.py --uv $(UV) dist/*.whl dist/*.tar.gz
+	$(PY) tests/project/packaging/check_wheel.py --uv $(UV) dist/*.whl dist/*.tar.gz
 
 .PHONY: constraints
 constraints: $(UV) ## Bring the pins up to date with what is released
@@ -190,9 +191,9 @@ deployed-constraints: $(UV) ## Bring the pins of that deployment up to date with
 
 .PHONY: soak
 soak: .venv/airflow-3.3/.ready ## A thousand random schedules of faults and crashes of each kind, and their table (20 minutes)
-	SCHEDULES=$${SCHEDULES:-1000} WRITE_DOCS=1 $(PY) -m pytest tests/acting/test_schedules.py \
+	SCHEDULES=$${SCHEDULES:-1000} WRITE_DOCS=1 $(PY) -m pytest tests/behaviour/submission/test_schedules.py \
 		--numprocesses=auto --timeout=3600 $(ARGS)
 
 .PHONY: bench-crashes
-bench-crashes: $(BENCH)/.ready ## Crashes and faults, beside Databricks' durable run-now: docs/exactly-once.md
+bench-crashes: $(BENCH)/.ready ## Crashes and faults, beside Databricks' durable run-now: docs/no-duplicate-actions.md
 	$(BENCH)/bin/python -m benchmarks.crashes --docs

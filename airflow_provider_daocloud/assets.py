@@ -1,6 +1,6 @@
 """Apps and build flows of DaoCloud as assets of Airflow (datasets on Airflow 2).
 
-An asset's URI says which installation and which thing, and nothing of how to get there: two
+An asset's URI says which installation and which resource, and nothing of how to get there: two
 connections to the same DaoCloud, with tokens of two teams, mean the same app::
 
     daocloud://openapi.daocloud.io/apps/b4b8d4f0-0bd7-4f9c-a8a6-4e1a1a3cbb2d
@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.validation import path_segment
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 SCHEME = "daocloud"
 DEFAULT_HOST = "openapi.daocloud.io"
-KINDS = ("apps", "build-flows")
+COLLECTIONS = ("apps", "build-flows")
 
 
 def app_asset(app_id: str, *, host: str = DEFAULT_HOST, **asset: Any) -> Any:
@@ -78,22 +79,20 @@ def create_asset(
     return Asset(uri=uri, **asset)
 
 
-def asset_uri(kind: str, thing_id: object, host: str = DEFAULT_HOST) -> str:
+def asset_uri(kind: str, resource_id: object, host: str = DEFAULT_HOST) -> str:
     """Return the URI of an app or a build flow.
 
     :param kind: ``apps`` or ``build-flows``.
-    :param thing_id: its id.
+    :param resource_id: its id.
     :param host: host of the API, with its port if that is not the usual one.
     :raises InputError: one of them is unusable.
     """
     from urllib.parse import urlsplit
 
-    from airflow_provider_daocloud.api import protocol
-
     if any(character in host for character in "/?#@\\ "):
         raise InputError("host", "is the API's host name, with a port or without, and no URL.")
     field = "app_id" if kind == "apps" else "build_flow_id"
-    uri = f"{SCHEME}://{host}/{kind}/{protocol.segment(field, thing_id)}"
+    uri = f"{SCHEME}://{host}/{kind}/{path_segment(field, resource_id)}"
     return sanitize_uri(urlsplit(uri)).geturl()
 
 
@@ -104,8 +103,6 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     :raises InputError: it is not the URI of an app or a build flow. (Airflow 2 makes a warning of
         it by default.)
     """
-    from airflow_provider_daocloud.api import protocol
-
     form = f"{SCHEME}://<host>/apps/<id> or {SCHEME}://<host>/build-flows/<id>"
     if uri.username is not None or uri.password is not None:
         raise InputError("asset URI", f"has a user or a password in it: it is {form}.")
@@ -114,11 +111,11 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     except ValueError:
         host, port = None, None
     parts = uri.path.rstrip("/").split("/")
-    if not host or len(parts) != 3 or parts[1] not in KINDS or uri.query or uri.fragment:
+    if not host or len(parts) != 3 or parts[1] not in COLLECTIONS or uri.query or uri.fragment:
         raise InputError("asset URI", f"{uri.geturl()!r} is not of the form {form}.")
     host = f"[{host}]" if ":" in host else host
     return uri._replace(
         scheme=SCHEME,
         netloc=host if port is None else f"{host}:{port}",
-        path=f"/{parts[1]}/{protocol.segment('asset URI', unquote(parts[2]))}",
+        path=f"/{parts[1]}/{path_segment('asset URI', unquote(parts[2]))}",
     )

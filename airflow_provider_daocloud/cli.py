@@ -6,9 +6,10 @@ Exit codes, for scripts:
 - 1: DaoCloud says no: the action or the build failed, or the call is refused (a wrong token, no
   such app, or several of that name).
 - 2: unusable input: an option, or a field of the connection. Nothing was sent.
-- 3: could not find out: DaoCloud cannot be read, or nobody can tell whether the action was taken.
-- 4: the time is up, and it still goes on.
-- 130: Ctrl-C. What was accepted goes on at DaoCloud.
+- 3: outage, or outcome unknown: DaoCloud cannot be read, or nobody can tell whether it accepted
+  the action.
+- 4: the time is up, and it is still pending.
+- 130: Ctrl-C. DaoCloud continues what it has accepted.
 
 The result goes to the standard output, everything else to the standard error. The exit code is that
 of the action also when nobody reads them (``| true``, ``| head``), or when they cannot be written:
@@ -43,25 +44,22 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import waits
+    from airflow_provider_daocloud.core.waiting.wait import Wait
     from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 
     Rows = list[dict[str, Any]]
     Run = Callable[[argparse.Namespace, DaoCloudHook], Rows]
-else:
-    waits = lazy("airflow_provider_daocloud.waits")
 
 T = TypeVar("T")
 
 # For how long one call may be retried, in seconds: a person is waiting.
-PATIENCE = 15.0
+RETRY_TIMEOUT = 15.0
 
 DONE, SAYS_NO, UNUSABLE, UNKNOWN, TIME_IS_UP, STOPPED = 0, 1, 2, 3, 4, 130
 
-SUMMARY = "Look at DaoCloud, build, and operate apps and stacks"
+SUMMARY = "Show apps, build flows and stacks of DaoCloud, build, and submit actions"
 
 
 class _EndedError(Exception):
@@ -77,13 +75,13 @@ class _EndedError(Exception):
 
 def check(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:  # noqa: ARG001
     """Say whether the connection works: ``GET /v1/apps`` and ``GET /v1/build-flows``."""
-    from airflow_provider_daocloud.api import protocol
+    from airflow_provider_daocloud.api.openapi.apps import list_apps
 
     works, message = hook.test_connection()
     if not works:
         code: int | None = SAYS_NO
         try:
-            hook.look(protocol.list_apps())
+            hook.observe(list_apps())
         except DaoCloudError as e:
             code = exit_code(e)
         raise _EndedError(message, code or SAYS_NO)
@@ -135,22 +133,22 @@ def action(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
 
 def redeploy(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Redeploy an app: ``POST /v1/apps/{id}/actions/redeploy``."""
-    return _act(args, hook, lambda: hook.redeploy_app(args.app_id, args.release_name))
+    return _submission(args, hook, lambda: hook.redeploy_app(args.app_id, args.release_name))
 
 
 def start(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Start an app: ``POST /v1/apps/{id}/actions/start``."""
-    return _act(args, hook, lambda: hook.start_app(args.app_id))
+    return _submission(args, hook, lambda: hook.start_app(args.app_id))
 
 
 def stop(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Stop an app: ``POST /v1/apps/{id}/actions/stop``."""
-    return _act(args, hook, lambda: hook.stop_app(args.app_id))
+    return _submission(args, hook, lambda: hook.stop_app(args.app_id))
 
 
 def restart(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Restart an app: ``POST /v1/apps/{id}/actions/restart``."""
-    return _act(args, hook, lambda: hook.restart_app(args.app_id))
+    return _submission(args, hook, lambda: hook.restart_app(args.app_id))
 
 
 def build(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
@@ -158,7 +156,7 @@ def build(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     flow = args.build_flow_id
     started = _post(args, lambda: hook.start_build(flow, args.branch), "build-flows")
     if args.wait:
-        _tell(f"DaoCloud has started it: build {started.id} of build flow {flow}.")
+        _say(f"DaoCloud has started it: build {started.id} of build flow {flow}.")
         return _wait_for_build(args, hook, started.id)
     return [{"build_flow_id": flow, **started.as_dict()}]
 
@@ -197,20 +195,20 @@ def _act_on_stack(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[
     stack_id = args.stack_id
     action_id = _post(args, lambda: post(stack_id), f"stack {stack_id}")
     if args.wait:
-        _tell(f"DaoCloud has accepted it: action {action_id} of stack {stack_id}.")
+        _say(f"DaoCloud has accepted it: action {action_id} of stack {stack_id}.")
         return _wait_for_stack_action(args, hook, action_id)
     return [{"stack_id": stack_id, "action_id": action_id}]
 
 
-def _act(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[], str]) -> Rows:
+def _submission(args: argparse.Namespace, hook: DaoCloudHook, post: Callable[[], str]) -> Rows:
     action_id = _post(args, post, f"app {args.app_id}")
     if args.wait:
-        _tell(f"DaoCloud has accepted it: action {action_id} of app {args.app_id}.")
+        _say(f"DaoCloud has accepted it: action {action_id} of app {args.app_id}.")
         return _wait_for_action(args, hook, action_id)
     return [{"app_id": args.app_id, "action_id": action_id}]
 
 
-def _post(args: argparse.Namespace, post: Callable[[], T], look_at: str) -> T:
+def _post(args: argparse.Namespace, post: Callable[[], T], shown_by: str) -> T:
     if args.wait:
         _check_times(args)
     try:
@@ -218,32 +216,40 @@ def _post(args: argparse.Namespace, post: Callable[[], T], look_at: str) -> T:
     except KeyboardInterrupt:
         raise _EndedError(
             f"Stopped while it was being sent: it may or may not have been taken. "
-            f"See what `{look_at}` shows before you send it again.",
+            f"See what `{shown_by}` shows before you send it again.",
             STOPPED,
         ) from None
 
 
 def _wait_for_action(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
+    from airflow_provider_daocloud.resources.openapi.app import ActionWait
+
     again = f"Wait for it again with `action {args.app_id} {action_id} --wait`."
-    return _wait(args, hook, waits.ActionWait(args.app_id, action_id), again)
+    return _wait(args, hook, ActionWait(args.app_id, action_id), again)
 
 
 def _wait_for_build(args: argparse.Namespace, hook: DaoCloudHook, build_id: str) -> Rows:
+    from airflow_provider_daocloud.resources.openapi.build_flow import BuildWait
+
     again = f"Wait for it again with `build-show {args.build_flow_id} {build_id} --wait`."
-    return _wait(args, hook, waits.BuildWait(args.build_flow_id, build_id), again)
+    return _wait(args, hook, BuildWait(args.build_flow_id, build_id), again)
 
 
 def _wait_for_stack_action(args: argparse.Namespace, hook: DaoCloudHook, action_id: str) -> Rows:
+    from airflow_provider_daocloud.resources.openapi.stack import StackActionWait
+
     again = f"Wait for it again with `stack-action {args.stack_id} {action_id} --wait`."
-    return _wait(args, hook, waits.StackActionWait(args.stack_id, action_id), again)
+    return _wait(args, hook, StackActionWait(args.stack_id, action_id), again)
 
 
-def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: waits.Wait, again: str) -> Rows:
+def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: Wait, again: str) -> Rows:
+    from airflow_provider_daocloud.core.waiting.blocking import block
+
     with _progress() as (show, log):
 
-        def look(call: Any, *, within: float) -> Any:
+        def observe(request: Any, *, within: float) -> Any:
             try:
-                seen = hook.look(call, within=within)
+                seen = hook.observe(request, within=within)
             except CallError as e:
                 show(f"cannot be read ({e})")
                 raise
@@ -251,17 +257,17 @@ def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: waits.Wait, again:
             return seen
 
         try:
-            ended = waits.block(wait, look, log=log, **_check_times(args))
+            ended = block(wait, observe, log=log, **_check_times(args))
         except KeyboardInterrupt:
             raise _EndedError(
-                f"Stopped waiting. The {wait} goes on at DaoCloud, which cannot cancel it. {again}",
+                f"Stopped waiting. The {wait} continues: DaoCloud cannot cancel it. {again}",
                 STOPPED,
             ) from None
     return [ended.result]
 
 
 def _check_times(args: argparse.Namespace) -> dict[str, Any]:
-    from airflow_provider_daocloud.arguments import check_seconds
+    from airflow_provider_daocloud.api.validation import check_seconds
 
     return {
         "timeout": check_seconds("--timeout", args.timeout),
@@ -316,12 +322,12 @@ def _run(run: Run, args: argparse.Namespace) -> int:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         with _logs_on_stderr(), closing(DaoCloudHook(args.conn_id)) as hook:
-            hook.get_conn().patience = PATIENCE
+            hook.get_conn().retry_timeout = RETRY_TIMEOUT
             if getattr(args, "name", False):
                 _find(args, hook)
             rows = run(args, hook)
     except KeyboardInterrupt:
-        _tell("Stopped.")
+        _say("Stopped.")
         return STOPPED
     except Exception as e:
         code = exit_code(e)
@@ -329,7 +335,7 @@ def _run(run: Run, args: argparse.Namespace) -> int:
             raise
         if isinstance(e, WaitError) and e.observed:
             _print([e.observed], args.output, single=True)
-        _tell(str(e))
+        _say(str(e))
         return code
     _print(rows, args.output, single=run not in (apps, build_flows, stacks))
     return DONE
@@ -346,7 +352,7 @@ def _find(args: argparse.Namespace, hook: DaoCloudHook) -> None:
         if hasattr(args, field):
             name = getattr(args, field)
             setattr(args, field, find(name).id)
-            _tell(f"{name!r} is {getattr(args, field)}.")
+            _say(f"{name!r} is {getattr(args, field)}.")
 
 
 def _print(rows: Rows, output: str, *, single: bool) -> None:
@@ -364,14 +370,14 @@ def _print(rows: Rows, output: str, *, single: bool) -> None:
         AirflowConsole().print_as(data=rows, output=output)
 
 
-def _tell(text: str) -> None:
+def _say(text: str) -> None:
     with _writing_to(sys.stderr):
         print(text, file=sys.stderr)  # noqa: T201 - a command talks to its user
 
 
 @contextmanager
 def _writing_to(stream: TextIO | None) -> Iterator[None]:
-    """Write, and go on if it cannot be written: the exit code tells of the action alone."""
+    """Write, and continue if that fails: the exit code is that of the action."""
     try:
         yield
         if stream is not None:
@@ -382,7 +388,7 @@ def _writing_to(stream: TextIO | None) -> Iterator[None]:
             with suppress(OSError), Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
         if stream is sys.stdout and not isinstance(e, (BrokenPipeError, SystemExit)):
-            _tell(f"The result could not be written: {e}")
+            _say(f"The result could not be written: {e}")
 
 
 @contextmanager
@@ -398,14 +404,14 @@ def _logs_on_stderr() -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[tuple[Callable[[str], None], Callable[..., None]]]:
-    """Yield what shows each look, and what logs the few that matter.
+    """Yield what shows each observation, and what logs the few that matter.
 
     On a terminal one line with a running clock is kept up to date; a pipe or a file gets a line for
     each change, and else ever fewer of them.
     """
 
     def log(text: str, *args: object) -> None:
-        _tell(text % args)
+        _say(text % args)
 
     def nothing(*_: object) -> None:
         pass
@@ -458,14 +464,14 @@ def get_daocloud_cli_commands() -> list[Any]:
             type=float,
             default=3600.0,
             metavar="SECONDS",
-            help="How long to wait; a last look is taken then (default: 3600)",
+            help="How long to wait; a final poll is made then (default: 3600)",
         ),
         Arg(
             ("--poll-interval",),
             type=float,
             default=10.0,
             metavar="SECONDS",
-            help="The longest time between two looks; the first come sooner (default: 10)",
+            help="Seconds between two observations at most; the first come sooner (default: 10)",
         ),
         Arg(
             ("--max-outage",),
@@ -522,7 +528,7 @@ def get_daocloud_cli_commands() -> list[Any]:
     )
     description = (
         f"{SUMMARY}. Exit codes: 0 done; 1 DaoCloud says no; 2 unusable input; "
-        "3 could not find out; 4 the time is up; 130 Ctrl-C."
+        "3 outage, or outcome unknown; 4 the time is up; 130 Ctrl-C."
     )
     return [cli_config.GroupCommand("daocloud", SUMMARY, commands, description)]
 

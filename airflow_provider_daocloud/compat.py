@@ -61,7 +61,7 @@ __all__ = [
 
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
 # Where each name may be, the latest place first; with the name there, if it is another.
-_PLACES: dict[str, tuple[str, ...]] = {
+PLACES: dict[str, tuple[str, ...]] = {
     "AirflowException": _EXCEPTIONS,
     "AirflowFailException": _EXCEPTIONS,
     "AirflowNotFoundException": _EXCEPTIONS,
@@ -88,21 +88,21 @@ _PLACES: dict[str, tuple[str, ...]] = {
 if not TYPE_CHECKING:
     # Imported when first asked for: parsing a DAG file must not pay for all of them.
     def __getattr__(name: str) -> Any:
-        for place in _PLACES.get(name, ()):
+        for place in PLACES.get(name, ()):
             module, _, other = place.partition(":")
             try:
                 found = globals()[name] = getattr(import_module(module), other or name)
             except (ImportError, AttributeError):
                 continue
             return found
-        if name in _PLACES:
-            places = ", ".join(_PLACES[name])
+        if name in PLACES:
+            places = ", ".join(PLACES[name])
             raise ImportError(f"this Airflow has no {name} in {places}: it must be 2.11 to 3.3.")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 async def get_async_connection(conn_id: str) -> Connection:
-    """Look a Connection up without blocking the event loop.
+    """Look up a Connection without blocking the event loop.
 
     :param conn_id: its id.
     :raises AirflowNotFoundException: there is none.

@@ -1,10 +1,10 @@
 """What the operators and sensors raise: the package's errors, in the classes that Airflow knows.
 
-- What no retry can mend (a wrong token, an unknown app or Connection, a bad argument) is an
+- What no retry can fix (a wrong token, an unknown app or Connection, a bad argument) is an
   ``AirflowFailException``: Airflow does not retry it.
 - What DaoCloud says has failed, and a time-out, are also an ``AirflowException``.
-- *Could not find out* stays what it is: neither a failure of the remote thing nor a time-out, and
-  ``soft_fail`` must not turn it into a skip.
+- An outage stays what it is: neither a failure of the resource nor a time-out, and ``soft_fail``
+  must not turn it into a skip.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from airflow_provider_daocloud.api.errors import (
     ActionFailedError,
     AppStateError,
     BuildFailedError,
-    CouldNotFindOutError,
     DaoCloudError,
     InputError,
+    OutageError,
     WaitError,
     WaitTimeoutError,
 )
@@ -30,13 +30,9 @@ from airflow_provider_daocloud.compat import (
     AirflowNotFoundException,
     AirflowTaskTimeout,
 )
-from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import waits
-    from airflow_provider_daocloud.waits import Outcome
-else:
-    waits = lazy("airflow_provider_daocloud.waits")
+    from airflow_provider_daocloud.core.waiting.wait import Outcome
 
 
 class DaoCloudActionFailedError(ActionFailedError, AirflowException):
@@ -48,11 +44,11 @@ class DaoCloudBuildFailedError(BuildFailedError, AirflowException):
 
 
 class DaoCloudAppStateError(AppStateError, AirflowException):
-    """The app rests in a state that it was not to be in; the text has both."""
+    """The app is in a state that it was not to be in; the text has both."""
 
 
 class DaoCloudWaitTimeoutError(WaitTimeoutError, AirflowException):
-    """Waited as long as was asked, and it still goes on."""
+    """The time is up, and it is still pending."""
 
 
 class DaoCloudRolledBackError(AirflowFailException):
@@ -75,7 +71,9 @@ def airflow_error(error: DaoCloudError) -> Exception:
 
     :param error: an error of ``api.errors``.
     """
-    if waits.is_fatal(error):
+    from airflow_provider_daocloud.core.waiting.wait import is_permanent
+
+    if is_permanent(error):
         return AirflowFailException(str(error))
     if isinstance(error, WaitError):
         return _AIRFLOW_CLASS.get(type(error), type(error))(str(error), error.observed)
@@ -88,15 +86,15 @@ def outcome_error(outcome: Outcome, failure: type[WaitError]) -> BaseException:
     :param outcome: how it ended.
     :param failure: the wait's own class of failure.
     """
-    if outcome.kind == "fatal":
+    if outcome.status == "permanent":
         return AirflowFailException(outcome.message)
-    if outcome.kind == "timeout" and outcome.limit == "execution_timeout":
+    if outcome.status == "timeout" and outcome.timeout_setting == "execution_timeout":
         return AirflowTaskTimeout(outcome.message)
     kind: type[WaitError] = {
         "failed": failure,
         "timeout": WaitTimeoutError,
-        "unknown": CouldNotFindOutError,
-    }[outcome.kind]
+        "unreachable": OutageError,
+    }[outcome.status]
     return airflow_error(kind(outcome.message, outcome.result))
 
 
@@ -105,9 +103,11 @@ def outcome_of(error: Exception) -> Outcome:
 
     :param error: one of ``api.errors``, or that there is no such Connection.
     """
+    from airflow_provider_daocloud.core.waiting.wait import Outcome
+
     if isinstance(error, DaoCloudError):
-        return waits.Outcome.of_error(error)
-    return waits.Outcome("fatal", None, str(error))
+        return Outcome.of_error(error)
+    return Outcome("permanent", None, str(error))
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def airflow_errors() -> Iterator[None]:
             with airflow_errors():  # Airflow does not retry a wrong name
                 return DaoCloudHook().find_app(app_name).id
 
-    :raises AirflowFailException: no retry can mend it: a bad argument, a name that fits none or
+    :raises AirflowFailException: no retry can fix it: a bad argument, a name that fits none or
         several, a wrong token, no such Connection.
     """
     try:

@@ -4,7 +4,7 @@ The task pushes the URL as an XCom when it begins, so that the link is there whi
 while it is deferred and when it has failed. Airflow reads it from there: 3.x by the XCom's key, in
 its database, and 2.11 by `get_link`. No link asks DaoCloud for anything.
 
-The paths of the dashboard are documented nowhere. They stand here alone, as ``path``.
+The paths of the dashboard are documented nowhere. They are part of what `resources` registers.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class DashboardLink(BaseOperatorLink):
     """Base of the links: a URL that is made of the connection's ``dashboard_url`` and an id."""
 
     name: ClassVar[str]
-    path: ClassVar[str]
-    # What operators, sensors and triggers call the id.
-    field: ClassVar[str]
+    # The kind of resource that it leads to.
+    resource: ClassVar[str]
     xcom_key: ClassVar[str]
 
-    def url(self, endpoint: Endpoint, task: Any) -> str:
+    def url(self, endpoint: Endpoint, resource_id: object) -> str:
         """Return the URL.
 
         :param endpoint: where the connection leads.
-        :param task: the operator, sensor or trigger that has the id.
+        :param resource_id: the id of what it leads to.
         """
-        return endpoint.dashboard_url + self.path.format(
-            id=quote(str(getattr(task, self.field)), safe="")
-        )
+        from airflow_provider_daocloud.resources.registry import resource
+
+        path = resource(self.resource).dashboard_path
+        return endpoint.dashboard_url + path.format(id=quote(str(resource_id), safe=""))
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow passes it
         """Return the URL that the task has pushed; empty if it did not come to that.
@@ -53,8 +53,7 @@ class AppLink(DashboardLink):
     """The app that a task acts on or waits for."""
 
     name = "App in DaoCloud"
-    path = "/apps/{id}"
-    field = "app_id"
+    resource = "app"
     xcom_key = "daocloud_app_link"
 
 
@@ -62,8 +61,7 @@ class BuildFlowLink(DashboardLink):
     """The build flow that a task waits for."""
 
     name = "Build flow in DaoCloud"
-    path = "/build-flows/{id}"
-    field = "build_flow_id"
+    resource = "build_flow"
     xcom_key = "daocloud_build_flow_link"
 
 
@@ -71,8 +69,7 @@ class StackLink(DashboardLink):
     """The stack that a task acts on, or whose action it waits for."""
 
     name = "Stack in DaoCloud"
-    path = "/stacks/{id}"
-    field = "stack_id"
+    resource = "stack"
     xcom_key = "daocloud_stack_link"
 
 
@@ -83,7 +80,7 @@ def push_link(ti: Any, key: str, url: str) -> None:
     stored there could be the name of a file. So it is pushed past the backend, as Airflow itself
     does when the task ends. Airflow 2 pushes and reads through the backend.
 
-    :param ti: the task instance, or what tells which it is.
+    :param ti: the task instance, or what identifies it.
     :param key: the link's XCom.
     :param url: the URL.
     """
@@ -109,4 +106,4 @@ def push_links(task: Any, ti: Any, endpoint: Endpoint) -> None:
     """
     for link in task.operator_extra_links:
         if isinstance(link, DashboardLink):  # a subclass may have others too
-            push_link(ti, link.xcom_key, link.url(endpoint, task))
+            push_link(ti, link.xcom_key, link.url(endpoint, task.ref[0]))

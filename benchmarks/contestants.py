@@ -135,9 +135,9 @@ class Timer:
 
 
 def _outcome_is_success(payload: Payload) -> bool:
-    from airflow_provider_daocloud.waits import Outcome
+    from airflow_provider_daocloud.core.waiting.wait import Outcome
 
-    return Outcome.of_event(payload).kind == "succeeded"
+    return Outcome.of_event(payload).status == "succeeded"
 
 
 def _says_success(payload: Payload) -> bool:

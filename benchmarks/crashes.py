@@ -28,8 +28,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-PAGE = Path(__file__).parents[1] / "docs" / "exactly-once.md"
-PATIENCE = 120.0
+PAGE = Path(__file__).parents[1] / "docs" / "no-duplicate-actions.md"
+RETRY_TIMEOUT = 120.0
 TRIES = 3
 SETTLE = 4.0
 
@@ -65,7 +65,7 @@ class Service(Protocol):
     def fault(self, kind: str, effect: str, times: int | None) -> None:
         """Let the next POST (or each) be held, dropped, or answered by 503."""
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Take all faults away."""
 
     def held(self) -> bool:
@@ -74,7 +74,7 @@ class Service(Protocol):
     def drop_held(self) -> None:
         """End the connections of what is held."""
 
-    def looks(self) -> int:
+    def observations(self) -> int:
         """How often somebody asked how it goes."""
 
     def effects(self) -> int:
@@ -98,7 +98,7 @@ class DaoCloud:
         kind = "status" if status else kind
         self._sandbox.fault(kind, call="POST", effect=effect, times=times, **status)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         self._sandbox.clear_faults()
 
     def held(self) -> bool:
@@ -107,7 +107,7 @@ class DaoCloud:
     def drop_held(self) -> None:
         self._sandbox.release(drop=True)
 
-    def looks(self) -> int:
+    def observations(self) -> int:
         return int(self._sandbox.counts["get_action"])
 
     def effects(self) -> int:
@@ -133,12 +133,12 @@ class Databricks(ThreadingHTTPServer):
         self.broken: tuple[str, str, int | None] | None = None
         self.holding = 0
         self.gate = threading.Event()
-        self.asked = 0
+        self.record = 0
 
     def fault(self, kind: str, effect: str, times: int | None) -> None:
         self.broken = (kind, effect, times)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         self.broken = None
 
     def held(self) -> bool:
@@ -147,8 +147,8 @@ class Databricks(ThreadingHTTPServer):
     def drop_held(self) -> None:
         self.gate.set()
 
-    def looks(self) -> int:
-        return self.asked
+    def observations(self) -> int:
+        return self.record
 
     def effects(self) -> int:
         return len(self.began)
@@ -163,7 +163,7 @@ class Databricks(ThreadingHTTPServer):
                 self.tokens[token] = len(self.began)
             return len(self.began)
 
-    def strike(self, effect: str) -> str | None:
+    def redact(self, effect: str) -> str | None:
         """Return the fault that a POST runs into here, and use it up."""
         with self.lock:
             if self.broken is None or self.broken[1] != effect:
@@ -182,18 +182,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self._struck("before"):
+        if self._redacted("before"):
             return
         run = self.server.run_now(body.get("idempotency_token"))
-        if not self._struck("after"):
+        if not self._redacted("after"):
             self._answer(200, {"run_id": run})
 
     def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        asked = json.loads(self.rfile.read(length) or b"{}")
+        record = json.loads(self.rfile.read(length) or b"{}")
         query = self.path.partition("run_id=")[2].partition("&")[0]
-        run = int(query or asked["run_id"])
-        self.server.asked += 1
+        run = int(query or record["run_id"])
+        self.server.record += 1
         over = time.monotonic() - self.server.began[run - 1] > 3.0
         state = {
             "life_cycle_state": "TERMINATED" if over else "RUNNING",
@@ -205,8 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base
         """Say nothing."""
 
-    def _struck(self, effect: str) -> bool:
-        kind = self.server.strike(effect)
+    def _redacted(self, effect: str) -> bool:
+        kind = self.server.redact(effect)
         if kind is None:
             return False
         if kind == "503":
@@ -214,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             return True
         if kind == "hold":
             self.server.holding += 1
-            self.server.gate.wait(PATIENCE)
+            self.server.gate.wait(RETRY_TIMEOUT)
             self.server.holding -= 1
         self.close_connection = True
         self.connection.close()
@@ -260,7 +260,7 @@ class FileStore:
         return self._all().get(key, default)
 
     def set(self, key: str, value: Any, **_more: Any) -> None:
-        has_id = value["action_id"] if isinstance(value, dict) else value
+        has_id = value.get("receipt") if isinstance(value, dict) else value
         if self._dies and has_id:
             os.kill(os.getpid(), signal.SIGKILL)
         self._file.write_text(json.dumps(self._all() | {key: value}))
@@ -270,11 +270,11 @@ class FileStore:
 
 
 def operator(contestant: str) -> Any:
-    """Return the operator of a contestant; all with the same patience for two retries."""
+    """Return the operator of a contestant; all with the same time for two retries."""
     if contestant.startswith("databricks"):
         from airflow.providers.databricks.operators.databricks import DatabricksRunNowOperator
 
-        token = {"idempotency_token": "one-wish"} if contestant.endswith("token") else {}
+        token = {"idempotency_token": "one-invocation"} if contestant.endswith("token") else {}
         return DatabricksRunNowOperator(
             task_id="act",
             job_id=1,
@@ -288,7 +288,7 @@ def operator(contestant: str) -> Any:
     given: dict[str, Any] = {
         "task_id": "act",
         "app_id": os.environ["APP_ID"],
-        "settle": SETTLE,
+        "settle_time": SETTLE,
         "poll_interval": 1.0,
         "deferrable": False,
     }
@@ -300,14 +300,11 @@ def operator(contestant: str) -> Any:
 def attempt(contestant: str, try_number: int, kill: str, folder: Path) -> None:
     """Run one try, and write how it ended."""
     from airflow.sdk.bases.operator import ExecutorSafeguard
+    from tests.support.xcoms import task_instance
 
     task = operator(contestant)
-    ti = SimpleNamespace(
-        try_number=try_number,
-        max_tries=TRIES - 1,
-        stats_tags={},
-        map_index=-1,
-        xcom_push=lambda **_more: None,
+    ti = task_instance(
+        lambda _key, _value: None, try_number=try_number, max_tries=TRIES - 1, stats_tags={}
     )
     context = {
         "ti": ti,
@@ -330,7 +327,7 @@ def attempt(contestant: str, try_number: int, kill: str, folder: Path) -> None:
 
 
 def run(contestant: str, row: dict[str, Any]) -> str:
-    """Run the tries of one wish; say what the service did, and how the last try ended."""
+    """Run the tries of one invocation; say what the service did, and how the last try ended."""
     with service(contestant) as server, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "fault" in row:
@@ -339,7 +336,7 @@ def run(contestant: str, row: dict[str, Any]) -> str:
         kill = row.get("kill", "")
         for try_number in range(1, TRIES + 1):
             ended = _process(contestant, try_number, kill, folder, server)
-            server.mend()
+            server.repair()
             kill = ""
             if ended == "success":
                 break
@@ -361,17 +358,17 @@ def _process(contestant: str, try_number: int, kill: str, folder: Path, server: 
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    moment: dict[str, Callable[[], object]] = {"held": server.held, "waiting": server.looks}
+    moment: dict[str, Callable[[], object]] = {"held": server.held, "waiting": server.observations}
     try:
         if kill in moment:
-            end = time.monotonic() + PATIENCE
+            end = time.monotonic() + RETRY_TIMEOUT
             while not moment[kill]():
                 assert process.poll() is None, (folder / "output").read_text()
                 assert time.monotonic() < end, f"{contestant} is never {kill}"
                 time.sleep(0.02)
             process.kill()
             server.drop_held()
-        process.wait(PATIENCE)
+        process.wait(RETRY_TIMEOUT)
     finally:
         process.kill()
         process.wait()

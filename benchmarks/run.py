@@ -21,7 +21,7 @@ from benchmarks.contestants import CONTESTANTS, Contestant, Timer
 from benchmarks.jobs import WARM_UP
 
 TICK = 0.05
-# How often the memory is looked at, in ticks.
+# How often the memory is read, in ticks.
 MEMORY_EVERY = 5
 
 
@@ -30,7 +30,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self.lateness: list[float] = []
-        self.memory = 0
+        self.wait_state = 0
         self._process = psutil.Process()
 
     async def beat(self) -> None:
@@ -44,11 +44,11 @@ class Pulse:
                 self.lateness.append(now - due)
                 due += TICK
                 if len(self.lateness) % MEMORY_EVERY == 0:
-                    self.look()
+                    self.observe()
 
-    def look(self) -> None:
+    def observe(self) -> None:
         """Note how much memory is used, if it is the most so far."""
-        self.memory = max(self.memory, self._process.memory_info().rss)
+        self.wait_state = max(self.wait_state, self._process.memory_info().rss)
 
 
 async def wait(contestant: Contestant, job: int) -> float:
@@ -80,8 +80,8 @@ async def run(contestant: Contestant, ask: TextIO, say: TextIO) -> dict[str, Any
     await asyncio.sleep(0.5)
     gc.collect()
     pulse = Pulse()
-    pulse.look()
-    memory = pulse.memory
+    pulse.observe()
+    wait_state = pulse.wait_state
     print(json.dumps({"warm": True}), file=say, flush=True)
     ends: list[float] = json.loads(ask.readline())["ends"]
     Timer.ends = dict(enumerate(ends, start=1))
@@ -92,13 +92,13 @@ async def run(contestant: Contestant, ask: TextIO, say: TextIO) -> dict[str, Any
     seen = await asyncio.gather(*waits, return_exceptions=True)
     seconds, cpu = time.monotonic() - began, _cpu() - before
     beating.cancel()
-    pulse.look()
+    pulse.observe()
 
     delays = [s - end for s, end in zip(seen, ends, strict=True) if isinstance(s, float)]
     return {
         "seconds": seconds,
         "cpu": cpu,
-        "memory": pulse.memory - memory,
+        "wait_state": pulse.wait_state - wait_state,
         "lateness": sorted(pulse.lateness),
         "delays": sorted(delays),
         "succeeded": len(delays),

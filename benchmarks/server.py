@@ -103,8 +103,8 @@ class Service:
             case ["api", "v2", "accounts", _, "runs", run]:
                 return "dbt_cloud_run", 200, self._dbt_cloud_run(int(run))
             case ["api", "2.2", "jobs", "runs", "get"]:
-                asked = json.loads(await _body(receive))
-                return "databricks_run", 200, self._databricks_run(int(asked["run_id"]))
+                record = json.loads(await _body(receive))
+                return "databricks_run", 200, self._databricks_run(int(record["run_id"]))
             case ["api", "public", "v1", "jobs", job]:
                 return "airbyte_job", 200, self._airbyte_job(int(job))
             case ["api", "public", "v1", "applications", "token"]:

@@ -30,7 +30,7 @@ from benchmarks.contestants import CONN_ID, CONTESTANTS, INTERVAL, NULL, PEERS
 ROOT = Path(__file__).parents[1]
 LISTS = ("list_build_flows", "list_apps")
 # How much longer than its longest job a contestant may take, in seconds.
-PATIENCE = 240.0
+RETRY_TIMEOUT = 240.0
 # Up to how many waiters all contestants are measured at the same time, and how often.
 FEW = 10
 REPEATS = 3
@@ -140,11 +140,11 @@ class Bench:
         }
         self._certificate = str(certificate)
 
-    def measure(self, names: Sequence[str], waiters: int) -> list[dict[str, Any]]:
+    def measure(self, names: Sequence[str], subscriptions: int) -> list[dict[str, Any]]:
         """Let contestants wait at the same time, each with a server of its own.
 
         :param names: the contestants.
-        :param waiters: for how many jobs each of them waits.
+        :param subscriptions: for how many jobs each of them waits.
         :return: the figures of each.
         """
         children: list[Child] = []
@@ -157,7 +157,7 @@ class Bench:
             for name, (server, run) in zip(names, pairs, strict=True):
                 server.say(
                     do="begin",
-                    count=waiters,
+                    count=subscriptions,
                     seconds=self._seconds,
                     spread=self._spread,
                     hints=CONTESTANTS[name].hints,
@@ -166,9 +166,9 @@ class Bench:
             others = Others()
             results = []
             for name, (server, run) in zip(names, pairs, strict=True):
-                seen = run.hear(self._seconds + self._spread + PATIENCE)
+                seen = run.hear(self._seconds + self._spread + RETRY_TIMEOUT)
                 server.say(do="report")
-                results.append(figures(name, waiters, seen, server.hear(30)))
+                results.append(figures(name, subscriptions, seen, server.hear(30)))
             share = others.share(sum(r["cpu"] + r["server_cpu"] for r in results))
             return [r | {"others": share} for r in results]
         finally:
@@ -191,7 +191,7 @@ class Bench:
             raise
 
 
-def measure_all(bench: Bench, names: Sequence[str], waiters: int) -> list[dict[str, Any]]:
+def measure_all(bench: Bench, names: Sequence[str], subscriptions: int) -> list[dict[str, Any]]:
     """Measure all contestants with as many waiters as said.
 
     Few waiters use so little that noise is a part of it, and so little that all contestants can
@@ -199,15 +199,15 @@ def measure_all(bench: Bench, names: Sequence[str], waiters: int) -> list[dict[s
 
     :return: the figures of each; ``repeats`` has the CPU of all its runs.
     """
-    if waiters > FEW:
+    if subscriptions > FEW:
         results = []
         for name in names:
-            results += bench.measure([name], waiters)
+            results += bench.measure([name], subscriptions)
             _tell(results[-1])
         return results
     runs = []
     for _ in range(REPEATS):
-        runs.append(bench.measure(names, waiters))
+        runs.append(bench.measure(names, subscriptions))
         for r in runs[-1]:
             _tell(r)
     medians = []
@@ -229,7 +229,7 @@ def _tell(r: dict[str, Any]) -> None:
 
 
 def figures(
-    name: str, waiters: int, seen: dict[str, Any], served: dict[str, Any]
+    name: str, subscriptions: int, seen: dict[str, Any], served: dict[str, Any]
 ) -> dict[str, Any]:
     """Bring together what the contestant and the server have seen.
 
@@ -237,19 +237,19 @@ def figures(
     """
     calls: dict[str, int] = served["calls"]
     requests = sum(calls.values())
-    lists = sum(calls.get(call, 0) for call in LISTS)
+    lists = sum(calls.get(request, 0) for request in LISTS)
     return {
         "contestant": name,
-        "waiters": waiters,
+        "waiters": subscriptions,
         "seconds": seen["seconds"],
         "cpu": seen["cpu"],
         "server_cpu": served["server_cpu"],
         "requests": requests,
         "requests_per_interval": requests / (seen["seconds"] / INTERVAL),
-        "requests_per_wait_beside_lists": (requests - lists) / waiters,
+        "requests_per_wait_beside_lists": (requests - lists) / subscriptions,
         "calls": calls,
         "connections": served["connections"],
-        "memory": seen["memory"],
+        "wait_state": seen["wait_state"],
         "lag_p99": percentile(seen["lateness"], 99),
         "lag_max": max(seen["lateness"], default=math.nan),
         "delay_p50": percentile(seen["delays"], 50),
@@ -345,8 +345,8 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-waiting-") as folder:
         bench = Bench(Path(folder), args.seconds, args.spread)
-        for waiters in args.waiters:
-            results += measure_all(bench, args.only, waiters)
+        for subscriptions in args.subscriptions:
+            results += measure_all(bench, args.only, subscriptions)
     busiest = max(r["others"] for r in results)
     about = (
         f"{machine.described()} While a contestant ran, other processes used at most "

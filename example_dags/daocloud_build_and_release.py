@@ -1,8 +1,8 @@
 """Build a branch, wait for that build, release its image, and go back if it does not run.
 
 The build's own tag is what is released, so no other build can get in between. The redeploy is
-verified: the app has to run, and to run that tag. Where it does not, the release that ran before is
-deployed again, and the task fails with both stories told.
+verified: the app has to run, and to run that tag. If it does not, the previous release is
+redeployed, and the task fails with an error that describes both.
 
 Trigger it with ``{"branch": "release/1.2"}``. It needs an installation whose API starts builds.
 """
@@ -13,8 +13,10 @@ from datetime import timedelta
 
 from airflow.providers.common.compat.sdk import DAG, Param
 
-from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
-from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
+from airflow_provider_daocloud.operators.daocloud import (
+    DaoCloudRedeployOperator,
+    DaoCloudTriggerBuildOperator,
+)
 
 with DAG(
     "daocloud_build_and_release",

@@ -3,7 +3,7 @@
 Each redeploy is verified: the app has to run, and to run that release. Where it does not, that app
 goes back to the release that it ran before, and the waves behind it never start. The last tasks
 report which app runs what, and fail the run if one of them was left behind. Trigger it again when
-the cause is mended: apps that run the release already are left alone.
+the cause is fixed: apps that already run the release are skipped.
 
 Trigger it with ``{"canary": "web", "apps": ["api", "worker"], "release_name": "v1.2.0"}``.
 """
@@ -45,7 +45,7 @@ with DAG(
     def find(params: dict[str, Any]) -> list[list[str]]:
         """Return the ids of the canary and of each wave: one call finds them all."""
         size = params["wave_size"]
-        with airflow_errors():  # no retry mends a wrong name
+        with airflow_errors():  # no retry can fix a wrong name
             apps = DaoCloudHook().find_apps([params["canary"], *params["apps"]])
         found = [app.id for app in apps]
         rest = found[1:]

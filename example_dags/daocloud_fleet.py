@@ -1,8 +1,8 @@
 """The same release to many apps: one mapped task for each, fifty at a time.
 
 Each app's redeploy is waited for in the triggerer, which ends the task too (Airflow 3.3+): a worker
-is needed for no longer than it takes to post. A task whose worker dies is tried again, and goes on
-with the redeploy that the first try has made.
+is needed for no longer than it takes to post. A task whose worker dies is tried again, and waits
+for the redeploy that the first try has made.
 
 Trigger it with ``{"apps": ["web", "api"], "release_name": "v1.2.0"}``.
 """
@@ -32,7 +32,7 @@ with DAG(
     @task
     def find_apps(params: dict[str, list[str]]) -> list[str]:
         """Return the ids of the apps with these names: one call for all of them."""
-        with airflow_errors():  # no retry mends a wrong name
+        with airflow_errors():  # no retry can fix a wrong name
             return [app.id for app in DaoCloudHook().find_apps(params["apps"])]
 
     DaoCloudRedeployOperator.partial(

@@ -1,6 +1,6 @@
 """Deploy every new build: DaoCloud builds a new image, and the app gets it (Airflow 3.0+).
 
-Nothing runs while nothing is built: a watcher in the triggerer looks at the build flow, and starts
+Nothing runs while nothing is built: a watcher in the triggerer polls the build flow, and starts
 the DAG when a build has succeeded. Put your own ids below. Builds that end in quick succession
 deploy once, the newest. An event can come twice (Airflow delivers it at least once), so the DAG
 remembers in a Variable which package it has deployed.

@@ -1,6 +1,6 @@
 """A release, every evening: wait for a new build, redeploy the app, wait until it runs.
 
-The parameters have the names of things as DaoCloud's console shows them; the first task looks
+The parameters are names as DaoCloud's console shows them; the first task looks
 their ids up. Trigger it by hand to release something else: ``{"release_name": "v1.2.0"}``.
 """
 
@@ -44,7 +44,7 @@ with DAG(
     def find(params: dict[str, Any]) -> dict[str, str | None]:
         """Return the ids of the app and the build flow, and the package that is not new."""
         hook = DaoCloudHook()
-        with airflow_errors():  # no retry mends a wrong name
+        with airflow_errors():  # no retry can fix a wrong name
             app = hook.find_app(params["app"])
             flow = hook.find_build_flow(params["build_flow"])
         return {
@@ -58,7 +58,7 @@ with DAG(
     wait_for_build = DaoCloudBuildFlowSensor(
         task_id="wait_for_build",
         build_flow_id=found["build_flow_id"],
-        not_package_id=found["package_id"],
+        previous_package_id=found["package_id"],
         poke_interval=5,
         timeout=timedelta(hours=2),
         retries=0,  # after a failed build, a second try would wait for yet another build

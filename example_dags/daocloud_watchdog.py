@@ -6,7 +6,7 @@ from datetime import datetime
 
 from airflow.providers.common.compat.sdk import DAG, task
 
-from airflow_provider_daocloud.api.models import AppState
+from airflow_provider_daocloud.api.openapi.apps import AppState
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.operators.daocloud import DaoCloudAppActionOperator
 

@@ -1,7 +1,7 @@
 """A whole Airflow 3 on this machine: API server, scheduler, DAG processor and triggerer.
 
 They are started one by one, because ``airflow standalone`` leaves its children behind when it is
-told to end, and lets its log servers listen to the network.
+asked to end, and lets its log servers listen to the network.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ class Airflow:
 
         :param path: what comes after ``/api/v2``.
         """
-        with self._open("GET", "/auth/token") as answer:
-            token = json.load(answer)["access_token"]
-        with self._open(method, f"/api/v2{path}", body, token) as answer:
-            return json.load(answer)
+        with self._open("GET", "/auth/token") as response:
+            token = json.load(response)["access_token"]
+        with self._open(method, f"/api/v2{path}", body, token) as response:
+            return json.load(response)
 
     def _open(
         self, method: str, path: str, body: dict[str, Any] | None = None, token: str = ""

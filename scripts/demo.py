@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 DEMO = ROOT / ".demo"
 DAG_ID = "daocloud_release_pipeline"
 RELEASE = "v1.1.0"
-PATIENCE = 300.0
+RETRY_TIMEOUT = 300.0
 
 
 class DemoError(Exception):
@@ -54,8 +54,8 @@ class Sandbox:
         """GET a path, or POST to it if there is a body; return the JSON of the answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
 
     def app(self) -> str:
         """Return one line about the app that is released."""
@@ -121,8 +121,8 @@ def release(daocloud: Sandbox, home: Path) -> None:
             said = states
             if ended:
                 break
-            if time.monotonic() - started > PATIENCE:
-                raise DemoError(f"The pipeline did not end within {PATIENCE:.0f} s.")
+            if time.monotonic() - started > RETRY_TIMEOUT:
+                raise DemoError(f"The pipeline did not end within {RETRY_TIMEOUT:.0f} s.")
             time.sleep(0.2)
     say(f"{DAG_ID} ended: {run or 'it never began'}")
     if run != "success":
@@ -175,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="run Airflow's web UI until Ctrl-C")
     ui = parser.parse_args(argv).ui
-    # However it is told to end, it ends what it has started.
+    # However it is ended, it ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     shutil.rmtree(DEMO, ignore_errors=True)

@@ -81,12 +81,12 @@ def running(module: list[str], log: Path, env: dict[str, str]) -> Iterator[Proce
         stop(process)
 
 
-def free_port(wished: int = 0) -> int:
-    """Return a port of the loopback that is free: the one wished for, if it is."""
+def free_port(wanted: int = 0) -> int:
+    """Return a free port of the loopback: the wanted one, if it is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wished))
+            probe.bind(("127.0.0.1", wanted))
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

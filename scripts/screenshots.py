@@ -35,7 +35,7 @@ DAG_ID = "daocloud_release_pipeline"
 RELEASE = "v1.1.0"
 DASHBOARD = "https://dashboard.daocloud.io"
 # A machine may be slow, but a run ends.
-PATIENCE = 300.0
+RETRY_TIMEOUT = 300.0
 SIZE: Any = {"width": 1280, "height": 800}
 
 # On Debian; elsewhere, name it in this variable.
@@ -156,9 +156,9 @@ class Tour:
     def test_connection(self) -> dict[str, Any]:
         """Press the Test button; return Airflow's answer to it."""
         self.page.goto(f"{self.airflow.url}/connections")
-        with self.page.expect_response("**/connections/test") as answer:
+        with self.page.expect_response("**/connections/test") as response:
             self.page.get_by_role("button", name="Test Connection").click()
-        found: dict[str, Any] = answer.value.json()
+        found: dict[str, Any] = response.value.json()
         return found
 
     def trigger(self) -> None:
@@ -174,7 +174,7 @@ class Tour:
 
     def wait_for(self, task: str, *states: str) -> None:
         """Wait until a task is in one of some states."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + RETRY_TIMEOUT
         path = f"/dags/{DAG_ID}/dagRuns/{self.run}/taskInstances/{task}"
         while (state := self.airflow.ask("GET", path)["state"]) not in states:
             self.airflow.check()

@@ -1,4 +1,4 @@
-"""Sends calls with httpx: for the triggerer's event loop. It only ever reads."""
+"""Sends requests with httpx: for the triggerer's event loop. It only ever reads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_daocloud.api.body import Body, BodyError
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import UnreachableError
-from airflow_provider_daocloud.api.protocol import (
-    Answer,
-    Call,
+from airflow_provider_daocloud.api.request import Request
+from airflow_provider_daocloud.api.response import (
     RateLimit,
+    Response,
     interpret,
     rate_limit,
-    strike,
-    untaken,
+    redact,
+    unaccepted,
 )
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # How long a connection may be idle, in seconds. httpx's own 5 would mean a new TLS connection for
-# each look of a lone wait. A server that closes it sooner is noticed before it is used again.
+# each observation of a lone wait. A server that closes it sooner is noticed before the next use.
 KEEP_ALIVE = 120.0
 
 
 class AsyncDaoCloudClient:
     """One keep-alive connection with one DaoCloud account, for one event loop.
 
-    It does not retry: whoever waits in a loop looks again anyway, and paces all its looks together.
+    It does not retry: whoever waits in a loop observes again anyway, at a pace of its own.
 
     :param endpoint: where to send, and with which token.
     :param connections: how many connections there may be at most.
@@ -56,34 +56,34 @@ class AsyncDaoCloudClient:
         self._transport = transport
         self._http: httpx.AsyncClient | None = None
 
-    async def send(self, call: Call[T]) -> T:
-        """Send a call once and return what it promises.
+    async def send(self, request: Request[T]) -> T:
+        """Send a request once and return what it promises.
 
-        :param call: what `protocol` built; only calls that read.
+        :param request: the request; only one that reads.
         :raises CallError: the most specific one.
         :raises InputError: the CA bundle of the endpoint cannot be used.
         """
         import httpx
 
-        if call.acts:
-            raise ValueError(f"{call.name} acts; actions are sent from workers only")
+        if request.is_write:
+            raise ValueError(f"{request.name} is a write; writes are sent from workers only")
         http = self._http or await self._connect()
         seconds = self.endpoint.total_timeout
         try:
             async with asyncio.timeout(seconds) as deadline:
-                answer = await self._exchange(http, call)
+                response = await self._exchange(http, request)
         except BodyError as e:
-            raise untaken(call, str(e)) from None
+            raise unaccepted(request, str(e)) from None
         # The last two are what httpx lets through at times.
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as e:
             error: Exception = e
             if deadline.expired():
                 error = TimeoutError(f"the answer was not whole within {seconds:.3g} s")
-            reason = strike(f"{type(error).__name__}: {error}", self.endpoint.token)
-            raise UnreachableError(str(call), f"no answer came ({reason}).") from None
+            reason = redact(f"{type(error).__name__}: {error}", self.endpoint.token)
+            raise UnreachableError(str(request), f"no answer came ({reason}).") from None
         now = self._clock()
-        self.rate_limit = rate_limit(answer, now=now)
-        return interpret(call, answer, now=now, secret=self.endpoint.token)
+        self.rate_limit = rate_limit(response, now=now, headers=request.api.limit_headers)
+        return interpret(request, response, now=now, secret=self.endpoint.token)
 
     async def close(self) -> None:
         """Close the connection. The client stays usable."""
@@ -94,19 +94,19 @@ class AsyncDaoCloudClient:
     def __repr__(self) -> str:
         return f"<AsyncDaoCloudClient {self.endpoint.base_url}>"
 
-    async def _exchange(self, http: httpx.AsyncClient, call: Call[Any]) -> Answer:
-        url = self.endpoint.url(call.path)
-        async with http.stream(call.method, url) as response:
-            status, headers = response.status_code, response.headers
+    async def _exchange(self, http: httpx.AsyncClient, request: Request[Any]) -> Response:
+        url, headers = self.endpoint.url(request.path), self.endpoint.headers(request.api)
+        async with http.stream(request.method, url, headers=headers) as response:
+            status = response.status_code
             try:
-                body = Body(headers.get("Content-Encoding"))
+                body = Body(response.headers.get("Content-Encoding"))
                 async for part in response.aiter_raw():
                     body.add(part)
-                return Answer(status, headers, body.whole())
+                return Response(status, response.headers, body.whole())
             except BodyError:
                 if status < 300:
                     raise
-                return Answer(status, headers, b"")  # what it says is in its status
+                return Response(status, response.headers, b"")  # what it says is in its status
 
     async def _connect(self) -> httpx.AsyncClient:
         import httpx
@@ -120,7 +120,6 @@ class AsyncDaoCloudClient:
                 tls = context if endpoint.proxy.startswith("https:") else None
                 proxy = httpx.Proxy(endpoint.proxy, ssl_context=tls)
             return httpx.AsyncClient(
-                headers=endpoint.headers,
                 timeout=httpx.Timeout(
                     endpoint.read_timeout, connect=endpoint.connect_timeout, pool=None
                 ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_daocloud.api.protocol import RateLimit
+from airflow_provider_daocloud.api.response import RateLimit
 
 # The part of the limit that is left for what cannot wait: POSTs (made by other processes), and
 # final polls at a deadline. It shrinks as the hour runs out, since less can still be needed.
@@ -19,7 +19,7 @@ RESERVE = 0.1
 FIRST_BURST = 0.02
 BURST = 0.1
 LEAST_BURST = 5.0
-# Over how many seconds the others' calls are averaged, and for how many they are expected to go on.
+# Over how many seconds the others' calls are averaged, and for how many they should continue.
 # Less, and the last minutes of the hour can be left empty; more, and a passing rush of others (many
 # pipelines that start at once) would stop us for an hour.
 OTHERS_MEMORY = 120.0
@@ -75,8 +75,8 @@ class Budget:
         :param urgent: whether the call is made whatever remains: the final poll at a deadline. It
             costs one call, and there may be no other chance to see that the wait has succeeded.
         :param timely: whether the call has to be made anyway, so that making it later saves
-            nothing (the look at what has probably ended), or serves many. It need not keep the
-            even pace, as long as half of what that would have left by now remains.
+            nothing (the observation of what has probably ended), or serves many. It need not keep
+            the even pace, as long as half of what that would have left by now remains.
         """
         now = self._clock()
         if urgent:
@@ -110,7 +110,7 @@ class Budget:
         now = self._clock()
         window = self._window
         resets_at = now + seen.resets_in
-        # The reset is told in whole seconds, and translated through a Date of whole seconds.
+        # The reset comes in whole seconds, and is translated through a Date of whole seconds.
         if window is not None and abs(resets_at - window.resets_at) < 5 and now < window.resets_at:
             # What is gone beyond our own calls, others have used.
             others = max(0.0, window.remaining - seen.remaining)

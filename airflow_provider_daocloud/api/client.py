@@ -1,4 +1,4 @@
-"""Sends calls with requests: what workers and users of the hook have."""
+"""Sends requests with the library of that name: for workers, and for users of the hook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow_provider_daocloud.api import policy
 from airflow_provider_daocloud.api.body import Body, BodyError
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import (
@@ -20,16 +19,17 @@ from airflow_provider_daocloud.api.errors import (
     OutcomeUnknownError,
     UnreachableError,
 )
-from airflow_provider_daocloud.api.protocol import (
-    Answer,
-    Call,
+from airflow_provider_daocloud.api.request import Request
+from airflow_provider_daocloud.api.response import (
     RateLimit,
+    Response,
     interpret,
     rate_limit,
+    redact,
     server_time,
-    strike,
-    untaken,
+    unaccepted,
 )
+from airflow_provider_daocloud.api.retrying import DEFAULT_RETRY_TIMEOUT, tenacity_options
 
 if TYPE_CHECKING:
     import ssl
@@ -43,7 +43,7 @@ class DaoCloudClient:
     """One pooled session with one DaoCloud account.
 
     :param endpoint: where to send, and with which token.
-    :param patience: seconds for which one call may be retried (see `policy`).
+    :param retry_timeout: seconds for which one request may be retried (see `retrying`).
     :param clock: seconds since the epoch. For tests.
     :param sleep: sleeps for some seconds. For tests.
     """
@@ -52,12 +52,12 @@ class DaoCloudClient:
         self,
         endpoint: Endpoint,
         *,
-        patience: float = policy.DEFAULT_PATIENCE,
+        retry_timeout: float = DEFAULT_RETRY_TIMEOUT,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.endpoint = endpoint
-        self.patience = patience
+        self.retry_timeout = retry_timeout
         self.rate_limit: RateLimit | None = None
         self.server_time: float | None = None
         self._clock = clock
@@ -66,32 +66,32 @@ class DaoCloudClient:
 
     def send(
         self,
-        call: Call[T],
+        request: Request[T],
         *,
-        patience: float | None = None,
+        retry_timeout: float | None = None,
         final: type[CallError] | None = None,
         within: float | None = None,
     ) -> T:
-        """Send a call, retry what may be retried, and return what the call promises.
+        """Send a request, retry what may be retried, and return what the request promises.
 
-        :param call: what `protocol` built.
-        :param patience: seconds for which this call may be retried, if not the client's own.
-        :param within: seconds in which each answer must be whole, if the endpoint's own
+        :param request: the request.
+        :param retry_timeout: seconds for which it may be retried, if not the client's own.
+        :param within: seconds in which each response must be whole, if the endpoint's own
             ``total_timeout`` is longer.
-        :param final: an error that is not to be waited out, though it can pass.
-        :raises CallError: the last one, when it cannot pass or patience has run out.
+        :param final: an error that is not retried, though it is transient.
+        :raises CallError: the last one, when it is not transient, or the retry timeout is over.
         """
         from tenacity import Retrying
 
-        options = policy.tenacity_options(
-            acts=call.acts,
-            patience=self.patience if patience is None else patience,
+        options = tenacity_options(
+            is_write=request.is_write,
+            retry_timeout=self.retry_timeout if retry_timeout is None else retry_timeout,
             clock=self._clock,
             final=final,
         )
         retrying = Retrying(sleep=self._sleep, **options)
-        answer: T = retrying(self._send_once, call, within)
-        return answer
+        response: T = retrying(self._send_once, request, within)
+        return response
 
     def close(self) -> None:
         """Close the pooled connections. The client stays usable."""
@@ -112,37 +112,40 @@ class DaoCloudClient:
     def __repr__(self) -> str:
         return f"<DaoCloudClient {self.endpoint.base_url}>"
 
-    def _send_once(self, call: Call[T], within: float | None) -> T:
+    def _send_once(self, request: Request[T], within: float | None) -> T:
         import urllib3
 
         session = self._session
         if session is None:
             session = self._session = self._new_session()
-        if call.acts:
-            # On a kept-alive connection that the server has just closed, a POST is reset before
-            # it arrives and nobody can tell. A new connection keeps that harmless case away.
+        if request.is_write:
+            # On a kept-alive connection that the server has just closed, a POST is reset before it
+            # arrives, and its outcome is unknown. A new connection avoids that harmless case.
             session.close()
         total = self.endpoint.total_timeout
         deadline = _Deadline(total if within is None else min(total, within))
         try:
             with deadline:
-                answer = self._exchange(session, call, deadline)
+                response = self._exchange(session, request, deadline)
                 deadline.check()
         except BodyError as e:
-            raise untaken(call, str(e), deadline.status) from None
+            raise unaccepted(request, str(e), deadline.status) from None
         # A RequestException is an OSError. The others are what requests lets through at times.
         except (OSError, ValueError, urllib3.exceptions.HTTPError) as e:
-            raise self._error(call, e, deadline) from None
+            raise self._error(request, e, deadline) from None
         now = self._clock()
-        self.rate_limit = rate_limit(answer, now=now)
-        self.server_time = server_time(answer)
-        return interpret(call, answer, now=now, secret=self.endpoint.token)
+        self.rate_limit = rate_limit(response, now=now, headers=request.api.limit_headers)
+        self.server_time = server_time(response)
+        return interpret(request, response, now=now, secret=self.endpoint.token)
 
-    def _exchange(self, session: requests.Session, call: Call[Any], deadline: _Deadline) -> Answer:
+    def _exchange(
+        self, session: requests.Session, request: Request[Any], deadline: _Deadline
+    ) -> Response:
         with session.request(
-            call.method,
-            self.endpoint.url(call.path),
-            json=dict(call.body) if call.body is not None else None,
+            request.method,
+            self.endpoint.url(request.path),
+            json=request.body,
+            headers=self.endpoint.headers(request.api),
             timeout=(
                 min(self.endpoint.connect_timeout, deadline.seconds),
                 min(self.endpoint.read_timeout, deadline.seconds),
@@ -156,11 +159,11 @@ class DaoCloudClient:
                 body = Body(headers.get("Content-Encoding"))
                 for part in response.raw.stream(2**16, decode_content=False):
                     body.add(part)
-                return Answer(status, headers, body.whole())
+                return Response(status, headers, body.whole())
             except BodyError:
                 if status < 300:
                     raise
-                return Answer(status, headers, b"")  # what it says is in its status
+                return Response(status, headers, b"")  # what it says is in its status
 
     def _new_session(self) -> requests.Session:
         import requests
@@ -179,34 +182,33 @@ class DaoCloudClient:
         session.verify = endpoint.verify is not False
         if endpoint.proxy:
             session.proxies = {"http": endpoint.proxy, "https": endpoint.proxy}
-        session.headers.update(endpoint.headers)
         return session
 
-    def _error(self, call: Call[Any], error: Exception, deadline: _Deadline) -> CallError:
+    def _error(self, request: Request[Any], error: Exception, deadline: _Deadline) -> CallError:
         chain = list(_chain(error))
         root = chain[-1]
         # Whatever a connection says that we have cut ourselves.
         root = deadline.error() if deadline.passed else root
-        reason = strike(f"{type(root).__name__}: {root}", self.endpoint.token)
+        reason = redact(f"{type(root).__name__}: {root}", self.endpoint.token)
         if _never_arrived(chain):
             problem = f"cannot connect to {self.endpoint.base_url} ({reason})."
-            return UnreachableError(str(call), problem)
-        if call.acts:
+            return UnreachableError(str(request), problem)
+        if request.is_write:
             # The status alone came: by a 2xx, somebody has taken it.
             return OutcomeUnknownError(
-                str(call),
+                str(request),
                 f"no answer came ({reason}); the action may have been taken.",
                 status=deadline.status,
             )
-        return UnreachableError(str(call), f"no answer came ({reason}).")
+        return UnreachableError(str(request), f"no answer came ({reason}).")
 
 
 class _Deadline:
     """Cuts the connection of one request, wherever the request is, when its time is up.
 
     The time-out of a socket is for each read alone, and a server that sends a byte now and then
-    never meets it. Nothing below looks at a clock in between, so a thread does. (The system's
-    resolver is the one thing that cannot be cut: what it takes longer is known afterwards.)
+    never meets it. Nothing below checks a clock in between, so a thread does. (Only the system's
+    resolver cannot be cut: what it takes longer is known afterwards.)
 
     :param seconds: from now on.
     """
@@ -231,7 +233,7 @@ class _Deadline:
         _DEADLINE.reset(self._before)
         self._watch(None)
 
-    def watch(self, connection: socket.socket) -> None:
+    def guard(self, connection: socket.socket) -> None:
         """Cut this connection, and none that was named before.
 
         :param connection: a socket, or what TLS makes of it.
@@ -240,7 +242,7 @@ class _Deadline:
         self._watch(socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM))
 
     def check(self) -> None:
-        """Raise TimeoutError if the time is up: a cut can look like the end of an answer."""
+        """Raise TimeoutError if the time is up: a cut can look like the end of a response."""
         if self.passed:
             raise self.error()
 
@@ -297,21 +299,21 @@ def _adapter(tls: ssl.SSLContext) -> requests.adapters.HTTPAdapter:
 
 @cache
 def _watched(kind: Any) -> Any:
-    """Return a class of urllib3's connections that tell the deadline of their sockets."""
-    if hasattr(kind, "tells_deadline"):
+    """Return a class of urllib3's connections that register their sockets with the deadline."""
+    if hasattr(kind, "knows_deadline"):
         return kind
 
     class Watched(kind):  # type: ignore[misc]
-        tells_deadline = True
+        knows_deadline = True
 
         def _new_conn(self) -> Any:
             connection = super()._new_conn()
-            _DEADLINE.get().watch(connection)
+            _DEADLINE.get().guard(connection)
             return connection
 
         def request(self, *arguments: Any, **named: Any) -> None:
             if self.sock is not None:  # kept alive
-                _DEADLINE.get().watch(self.sock)
+                _DEADLINE.get().guard(self.sock)
             super().request(*arguments, **named)
 
     return Watched
@@ -333,9 +335,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _never_arrived(chain: list[BaseException]) -> bool:
     """Whether the failure came before the first byte of the request was sent.
 
-    The types alone do not tell: a reset can come in the TLS handshake (nothing sent) or after the
-    request. The traceback does: whatever was raised inside ``connect`` of the HTTP connection, or
-    while a proxy tunnel was made, came before the request.
+    The types alone do not show it: a reset can come in the TLS handshake (nothing sent) or after
+    the request. The traceback does: whatever was raised inside ``connect`` of the HTTP connection,
+    or while a proxy tunnel was made, came before the request.
     """
     import requests
     import urllib3.exceptions

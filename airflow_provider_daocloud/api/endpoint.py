@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_daocloud.api.body import ACCEPT_ENCODING
 from airflow_provider_daocloud.api.environment import check_proxy
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.generation import ApiGeneration
 
 if TYPE_CHECKING:
     import ssl
@@ -93,13 +94,15 @@ class Endpoint:
             problem = f"no CA certificate can be read from {self.verify!r} ({type(e).__name__})."
             raise InputError(self.verify_field, problem) from None
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of every call; the token is among them."""
+    def headers(self, api: ApiGeneration) -> dict[str, str]:
+        """Return the headers of every request; the token is among them.
+
+        :param api: the API that is asked.
+        """
         from airflow_provider_daocloud import __version__
 
         return {
-            "Authorization": f"token {self.token}",
+            "Authorization": f"{api.authorization} {self.token}",
             "Accept": "application/json",
             "Accept-Encoding": ACCEPT_ENCODING,
             "User-Agent": f"airflow-provider-daocloud/{__version__}",

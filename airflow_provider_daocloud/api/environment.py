@@ -55,7 +55,8 @@ def proxy(base_url: str, environment: Environment) -> tuple[str, str] | None:
 
 
 def check_proxy(field: str, url: str) -> None:
-    """Refuse a proxy that one of the clients could not use. Its URL may have a password: untold.
+    """Refuse a proxy that one of the clients could not use. Its URL is not shown: it may have a
+    password.
 
     :param field: the field or variable that it comes from.
     :param url: the proxy.

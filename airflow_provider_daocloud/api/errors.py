@@ -7,22 +7,22 @@
     │   ├── NameMatchError       a name that fits none, or several; nothing was changed
     │   └── UnreadableEntryError the journal has an entry that this version cannot read
     ├── JournalError             the journal cannot be read or written; nothing was posted
-    ├── AppBusyError             another action runs on it; nothing was posted
+    ├── AppBusyError             another action is in progress; nothing was posted
     ├── CallError                one call did not give what it should have
     │   ├── AuthenticationError  401: the token is wrong, expired or not allowed this
     │   ├── RefusedError         another 4xx: DaoCloud will not do this
-    │   ├── NotFoundError        404: no such thing (or not this token's)
+    │   ├── NotFoundError        404: no such resource (or not this token's)
     │   ├── RateLimitedError     429, or the 403 of a spent hourly limit
     │   ├── ServerFaultError     5xx
     │   ├── ProtocolError        an answer that is not what the API promises
-    │   ├── UnreachableError     no answer; where it matters, the request surely never arrived
+    │   ├── UnreachableError     no answer; a write's request provably never arrived
     │   └── OutcomeUnknownError  a POST that may or may not have arrived
     └── WaitError                a wait ended without success
         ├── ActionFailedError    DaoCloud says that the action FAILED
         ├── BuildFailedError     DaoCloud says that the build failed
         ├── AppStateError        the app is in a state that it was not to be in
-        ├── CouldNotFindOutError DaoCloud could not be read for too long
-        └── WaitTimeoutError     waited as long as was asked, and it still goes on
+        ├── OutageError          DaoCloud could not be read for too long
+        └── WaitTimeoutError     the time is up, and it is still pending
 
 Errors carry DaoCloud's own ``error_id`` and ``message``, and never the token.
 """
@@ -66,9 +66,9 @@ class UnreadableEntryError(InputError):
     def __init__(self, problem: str) -> None:
         super().__init__(
             "journal",
-            f"{problem} An earlier try may have acted, so nothing is sent. Look at it in DaoCloud; "
-            "then delete the key 'daocloud_action' of this task in the task state store, and clear "
-            "the task.",
+            f"{problem} An earlier try may have acted, so nothing is sent. Check the resource in "
+            "DaoCloud; then delete the key 'daocloud_action' of this task in the task state store, "
+            "and clear the task.",
         )
 
 
@@ -77,13 +77,13 @@ class JournalError(DaoCloudError):
 
 
 class AppBusyError(DaoCloudError):
-    """Another action runs on it, and nothing was posted. A later try may find it free."""
+    """Another action is in progress, and nothing was posted. A later try may find none."""
 
 
 class CallError(DaoCloudError):
     """One call did not give what it should have.
 
-    :param call: the call, as ``GET /v1/apps/<id>``: method and path, no host and no token.
+    :param request: the call, as ``GET /v1/apps/<id>``: method and path, no host and no token.
     :param problem: what happened, in words.
     :param status: the HTTP status, or None if there was no answer.
     :param error_id: DaoCloud's ``error_id``, if it sent one.
@@ -94,7 +94,7 @@ class CallError(DaoCloudError):
 
     def __init__(
         self,
-        call: str,
+        request: str,
         problem: str,
         *,
         status: int | None = None,
@@ -102,13 +102,13 @@ class CallError(DaoCloudError):
         message: str | None = None,
         retry_at: float | None = None,
     ) -> None:
-        text = f"{call}: {problem}"
+        text = f"{request}: {problem}"
         if message:
             text += f" DaoCloud says: {message}"
         if error_id:
             text += f" (error_id {error_id})"
         super().__init__(text)
-        self.call = call
+        self.request = request
         self.problem = problem
         self.status = status
         self.error_id = error_id
@@ -125,7 +125,7 @@ class RefusedError(CallError):
 
 
 class NotFoundError(CallError):
-    """404: there is no such thing, or not for this token."""
+    """404: there is no such resource, or not for this token."""
 
 
 class RateLimitedError(CallError):
@@ -144,7 +144,7 @@ class ProtocolError(CallError):
 
 
 class UnreachableError(CallError):
-    """No answer. A POST gets this error only if its request surely never arrived."""
+    """No answer. A POST gets this error only if its request provably never arrived."""
 
 
 class OutcomeUnknownError(CallError):
@@ -155,7 +155,7 @@ class WaitError(DaoCloudError):
     """A wait ended without success.
 
     :param text: what was waited for and how it ended.
-    :param observed: the last seen state of the thing, as JSON-safe data.
+    :param observed: the last seen state of the resource, as JSON-safe data.
     """
 
     def __init__(self, text: str, observed: dict[str, Any] | None = None) -> None:
@@ -172,15 +172,15 @@ class BuildFailedError(WaitError):
 
 
 class AppStateError(WaitError):
-    """The app rests in a state that it was not to be in."""
+    """The app is in a state that it was not to be in."""
 
 
-class CouldNotFindOutError(WaitError):
-    """DaoCloud could not be read for too long. What was waited for may well have succeeded."""
+class OutageError(WaitError):
+    """DaoCloud could not be read for too long. The wait may have succeeded meanwhile."""
 
 
 class WaitTimeoutError(WaitError):
-    """Waited as long as was asked, and it still goes on."""
+    """The time is up, and it is still pending."""
 
 
 def _rebuild(

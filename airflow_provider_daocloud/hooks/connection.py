@@ -17,7 +17,7 @@ from airflow_provider_daocloud.api.endpoint import (
     Endpoint,
 )
 from airflow_provider_daocloud.api.errors import InputError
-from airflow_provider_daocloud.arguments import check_seconds
+from airflow_provider_daocloud.api.validation import check_seconds
 from airflow_provider_daocloud.provider_info import CONNECTION_TYPE, EXTRA_FIELDS
 
 FORM_PREFIX = f"extra__{CONNECTION_TYPE}__"
@@ -62,7 +62,7 @@ def endpoint_of(
         kind = "variable" if e.field.lower().endswith(_VARIABLES) else "field"
         raise InputError(f"{where}, {kind} {e.field!r}", e.problem) from None
     except Exception as e:
-        # Whatever a backend can give that was not thought of: looking again does not mend it. The
+        # Whatever a backend can give that was not thought of: asking again does not help. The
         # text of the error may have a secret in it.
         problem = f"cannot be used: reading its fields ended in {type(e).__name__}."
         raise InputError(where, problem) from None

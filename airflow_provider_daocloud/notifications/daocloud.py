@@ -9,21 +9,16 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_daocloud.api.errors import InputError, OutcomeUnknownError, ProtocolError
-from airflow_provider_daocloud.arguments import APP_ACTIONS, id_or_name, one_of
+from airflow_provider_daocloud.api.validation import APP_ACTIONS, id_or_name, one_of
 from airflow_provider_daocloud.compat import BaseNotifier
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.lazy import lazy
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import names
-    from airflow_provider_daocloud.api import protocol
     from airflow_provider_daocloud.api.client import DaoCloudClient
+    from airflow_provider_daocloud.api.request import Request
     from airflow_provider_daocloud.compat import Context
-else:
-    names = lazy("airflow_provider_daocloud.names")
-    protocol = lazy("airflow_provider_daocloud.api.protocol")
 
-# What tells one call from another: Airflow calls back for a try once for each state, or by mistake.
+# What identifies a call: Airflow calls back for a try once for each state, or again by mistake.
 _CALLER = ("id", "dag_id", "task_id", "run_id", "map_index", "try_number", "start_date", "state")
 _recent: deque[tuple[Any, ...]] = deque(maxlen=1000)
 
@@ -116,8 +111,10 @@ class DaoCloudNotifier(BaseNotifier):
         await asyncio.to_thread(self._post, DaoCloudClient(endpoint_of(connection)), context)
 
     def _post(self, client: DaoCloudClient, context: Context) -> None:
-        call = self._identity(context)
-        if call in _recent:
+        from airflow_provider_daocloud.resources.names import NameWait, find
+
+        identity = self._identity(context)
+        if identity in _recent:
             self.log.warning(
                 "Airflow called back twice for the same try of %s. The %s is not sent again.",
                 getattr(context.get("ti"), "task_id", None),
@@ -128,21 +125,21 @@ class DaoCloudNotifier(BaseNotifier):
             if self.app_name is None:
                 app_id = self.app_id
             else:
-                self._call("any")  # the other fields are checked before the list is asked for
-                lookup = names.NameWait("app", self.app_name)
-                app_id = names.find("app", client.send(lookup.call()), lookup.name).id
+                self._request("any")  # the other fields are checked before the list is asked for
+                lookup = NameWait("app", self.app_name)
+                app_id = find("app", client.send(lookup.request()), lookup.name).id
             try:
-                action_id = client.send(self._call(app_id))
+                action_id = client.send(self._request(app_id))
             except (OutcomeUnknownError, ProtocolError):
-                _remember(call)
+                _remember(identity)
                 self.log.error(
-                    "Nobody can tell whether DaoCloud has taken the %s of app %s. It was not sent "
-                    "again: see in DaoCloud.",
+                    "Nobody can tell whether DaoCloud has accepted the %s of app %s. It was not "
+                    "sent again: check the app in DaoCloud.",
                     self.action,
                     app_id,
                 )
                 raise
-        _remember(call)
+        _remember(identity)
         self.log.info(
             "DaoCloud has accepted the %s of app %s: action %s, which is not waited for.",
             self.action,
@@ -151,19 +148,21 @@ class DaoCloudNotifier(BaseNotifier):
         )
 
     def _identity(self, context: Context) -> tuple[Any, ...] | None:
-        """Return what this call has in common with its duplicates alone; None if nothing tells."""
+        """Return what only duplicates of this call share; None if nothing identifies it."""
         ti = context.get("ti")
         if ti is None or "reason" in context:  # of a DAG: its task is any one of the run
             return None
-        what = (self.action, *(getattr(self, field) for field in DaoCloudNotifier.template_fields))
-        return (*what, *(getattr(ti, name, None) for name in _CALLER))
+        fields = (getattr(self, field) for field in DaoCloudNotifier.template_fields)
+        return (self.action, *fields, *(getattr(ti, name, None) for name in _CALLER))
 
-    def _call(self, app_id: str) -> protocol.Call[str]:
+    def _request(self, app_id: str) -> Request[str]:
+        from airflow_provider_daocloud.api.openapi.apps import act_on_app, redeploy_app
+
         if self.action == "redeploy":
-            return protocol.redeploy_app(app_id, self.release_name or "")
-        return protocol.act_on_app(app_id, self.action)
+            return redeploy_app(app_id, self.release_name or "")
+        return act_on_app(app_id, self.action)
 
 
-def _remember(call: tuple[Any, ...] | None) -> None:
-    if call is not None:
-        _recent.append(call)
+def _remember(identity: tuple[Any, ...] | None) -> None:
+    if identity is not None:
+        _recent.append(identity)

@@ -1,14 +1,14 @@
-"""Operators that act on apps: start, stop, restart, redeploy and roll back."""
+"""The operators of the Open API: their arguments, and what each asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError
-from airflow_provider_daocloud.arguments import (
+from airflow_provider_daocloud.api.errors import BuildFailedError, InputError
+from airflow_provider_daocloud.api.validation import (
     APP_ACTIONS,
     DEFAULT_VERIFY_TIMEOUT,
     IF_BUSY,
@@ -16,59 +16,52 @@ from airflow_provider_daocloud.arguments import (
     IfBusy,
     check_count,
     check_seconds,
-    id_or_name,
     one_of,
 )
-from airflow_provider_daocloud.exceptions import DaoCloudRolledBackError
-from airflow_provider_daocloud.lazy import lazy
-from airflow_provider_daocloud.links import AppLink
-from airflow_provider_daocloud.operators.base import Carried, DaoCloudActOperator, Try
+from airflow_provider_daocloud.links import AppLink, BuildFlowLink, StackLink
+from airflow_provider_daocloud.operators.base import DaoCloudBaseOperator
+from airflow_provider_daocloud.references import AppReference, BuildFlowReference, StackReference
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import acting, targets, waits
-    from airflow_provider_daocloud import journal as journals
-    from airflow_provider_daocloud.acting import Act
-    from airflow_provider_daocloud.api import protocol
+    from airflow_provider_daocloud.api.openapi.builds import Build
+    from airflow_provider_daocloud.api.request import Request
     from airflow_provider_daocloud.compat import Context
-    from airflow_provider_daocloud.journal import Course, Entry
-else:
-    journals = lazy("airflow_provider_daocloud.journal")
-    protocol = lazy("airflow_provider_daocloud.api.protocol")
-    targets = lazy("airflow_provider_daocloud.targets")
-    waits = lazy("airflow_provider_daocloud.waits")
+    from airflow_provider_daocloud.core.submission.plan import Policy, Progress
+    from airflow_provider_daocloud.core.waiting.wait import Wait, WaitState
+    from airflow_provider_daocloud.resources.openapi.app import AppEvidence
+    from airflow_provider_daocloud.resources.openapi.build_flow import BuildFlowEvidence
+    from airflow_provider_daocloud.resources.openapi.stack import StackEvidence
 
 __all__ = [
-    "DaoCloudActOperator",
     "DaoCloudAppActionOperator",
     "DaoCloudAppOperator",
+    "DaoCloudBaseOperator",
     "DaoCloudRedeployOperator",
     "DaoCloudRollbackOperator",
+    "DaoCloudStackActionOperator",
+    "DaoCloudTriggerBuildOperator",
 ]
 
-# The XCom with the release that an app ran before it was redeployed.
-PREVIOUS_RELEASE_KEY = "previous_release_name"
 
-
-class DaoCloudAppOperator(DaoCloudActOperator):
-    """Base of the operators that act on an app. See `DaoCloudActOperator` for all else.
+class DaoCloudAppOperator(AppReference, DaoCloudBaseOperator):
+    """Base of the operators that act on an app. See `DaoCloudBaseOperator` for all else.
 
     :param app_id: the app's id (templated).
     :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
-    :param if_busy: what to do if another action runs on the app. ``wait`` until it has ended,
-        ``send`` all the same, or ``fail``.
+    :param if_busy: what to do if another action is in progress on the app. ``wait`` until it has
+        ended, ``send`` all the same, or ``fail``.
     :param verify: whether to wait, after the action has succeeded, until the app shows what it was
         to lead to: its state, and after a redeploy the release. An action's SUCCESS was seen not to
-        be the whole truth. An app that cannot be read, or whose state is a word that nobody
-        knows, has not failed: that ends as *could not find out*, and nothing is done again.
+        be the whole truth. An app that cannot be read, or whose state is an unknown word, has not
+        failed: that ends as an outage, and nothing is submitted again.
     :param verify_timeout: seconds (or a timedelta) to wait for that.
-    :param attempts: how many times to act in all, if the action fails or is not verified.
+    :param max_attempts: how many times to act in all, if the action fails or is not verified.
     :raises DaoCloudAppStateError: the action succeeded, and the app did not come to show it.
-    :raises AppBusyError: another action runs on the app.
+    :raises AppBusyError: another action is in progress on the app.
     """
 
-    template_fields: Sequence[str] = (*DaoCloudActOperator.template_fields, "app_id", "app_name")
+    template_fields: Sequence[str] = (*DaoCloudBaseOperator.template_fields, "app_id", "app_name")
     operator_extra_links = (AppLink(),)
-    what = "app"
 
     def __init__(
         self,
@@ -78,80 +71,47 @@ class DaoCloudAppOperator(DaoCloudActOperator):
         if_busy: IfBusy = "wait",
         verify: bool = False,
         verify_timeout: float | timedelta = DEFAULT_VERIFY_TIMEOUT,
-        attempts: int = 1,
+        max_attempts: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.app_id, self.app_name = id_or_name("app", app_id, app_name)
+        self.refer_to(app_id, app_name)
         self.if_busy = one_of("if_busy", if_busy, IF_BUSY)
         self.verify = verify
         self.verify_timeout = check_seconds("verify_timeout", verify_timeout)
-        self.attempts = check_count("attempts", attempts)
-        self._needs_waiting(verify=verify, attempts=attempts > 1)
+        self.max_attempts = check_count("max_attempts", max_attempts)
+        self._needs_waiting(verify=verify, max_attempts=max_attempts > 1)
 
-    def _needs_waiting(self, **asked: bool) -> None:
-        for name, wanted in asked.items():
-            if wanted and not self.wait_for_completion:
+    def _needs_waiting(self, **wanted: bool) -> None:
+        for name, is_wanted in wanted.items():
+            if is_wanted and not self.wait_for_completion:
                 raise InputError(name, "needs wait_for_completion=True: it comes after the wait.")
 
-    def target(self) -> targets.AppTarget:
-        """Return what is acted on."""
-        return targets.AppTarget(self.app_id)
+    def policy(self) -> Policy:
+        """Return what of the arguments decides what happens next."""
+        return replace(super().policy(), verify=self.verify, max_attempts=self.max_attempts)
 
-    def wait_for(self, action_id: str) -> waits.Wait:
-        """Return the wait for an action by its id."""
-        return waits.ActionWait(self.app_id, action_id)
+    def evidence(self) -> AppEvidence:
+        """Return the app."""
+        from airflow_provider_daocloud.resources.openapi.app import AppEvidence
 
-    def succeeded(self, doing: Try, result: dict[str, Any]) -> Any:
-        """Look whether the app shows it, if that is wanted."""
-        if not self.verify:
-            return self.finished(doing, result)
-        carried = Carried("verify", doing.course, result, self.verify_timeout)
-        return self.wait(doing, self._verification(doing), carried)
+        return AppEvidence(self.app_id)
 
-    def unverified(self, doing: Try, outcome: waits.Outcome) -> waits.Outcome:
-        """Look once more, for as long as an outage may last: what cannot be read has not failed."""
-        wait = self._verification(doing)
-        try:
-            look = wait.judge(self.send(wait.call()), {})
-        except CallError as e:
-            outcome = waits.Outcome.of_error(e)
-            return replace(outcome, message=f"The action succeeded, but then: {outcome.message}")
-        if look.verdict == "succeeded":
-            return waits.Outcome("succeeded", look.result)
-        # Nor has an app failed whose state is a word that nobody knows.
-        kind: Literal["unknown", "failed"] = "unknown" if look.note else "failed"
-        message = f"The action succeeded, but {outcome.message}"
-        if look.state not in message:
-            message += f" Now it is {look.state}."
-        return replace(outcome, kind=kind, result=look.result, message=message)
+    def wait_for(self, receipt: str) -> Wait:
+        """Return the wait for an action.
 
-    def _verification(self, doing: Try) -> waits.AppWait:
-        call = self.call(doing.course)
-        release = (call.body or {}).get("release_name")
-        return waits.AppWait(self.app_id, (targets.REACHED[call.name],), release)
+        :param receipt: its id.
+        """
+        from airflow_provider_daocloud.resources.openapi.app import ActionWait
 
-    def ends_with(self, carried: Carried) -> bool:
-        """Whether nothing more is to be done once this wait has succeeded."""
-        return super().ends_with(carried) and not self.verify
-
-    def failed(self, doing: Try, error: BaseException) -> Any:
-        """Act again, if attempts are left."""
-        if doing.course.attempt >= self.attempts:
-            doing.course = replace(doing.course, attempt=1)
-            doing.journal.note(course=doing.course)
-            return super().failed(doing, error)
-        self.log.warning("Attempt %s of %s: %s", doing.course.attempt, self.attempts, error)
-        doing.course = replace(doing.course, attempt=doing.course.attempt + 1)
-        doing.journal.note(phase="settled", result=None, left=None, course=doing.course)
-        return self.pursue(doing)
+        return ActionWait(self.app_id, receipt)
 
 
 class DaoCloudAppActionOperator(DaoCloudAppOperator):
     """Start, stop or restart an app, and wait until DaoCloud says that it succeeded.
 
     ``POST /v1/apps/{app_id}/actions/start``, ``stop`` or ``restart``. See `DaoCloudAppOperator` and
-    `DaoCloudActOperator` for the other parameters, and for what is returned and raised.
+    `DaoCloudBaseOperator` for the other parameters, and for what is returned and raised.
 
     :param app_id: the app's id (templated).
     :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
@@ -169,16 +129,24 @@ class DaoCloudAppActionOperator(DaoCloudAppOperator):
         super().__init__(app_id=app_id, app_name=app_name, **kwargs)
         self.action = one_of("action", action, APP_ACTIONS)
 
-    def call(self, course: Course) -> protocol.Call[str]:  # noqa: ARG002 - it is always the same
-        """Return the call that posts the action."""
-        return protocol.act_on_app(self.app_id, self.action)
+    def request(self, progress: Progress) -> Request[str]:  # noqa: ARG002 - it is always the same
+        """Return the request for the action."""
+        from airflow_provider_daocloud.api.openapi.apps import act_on_app
+
+        return act_on_app(self.app_id, self.action)
+
+    def desired_state(self, progress: Progress) -> Wait:  # noqa: ARG002 - it is always the same
+        """Return the wait for the state that the action leads to."""
+        from airflow_provider_daocloud.resources.openapi.app import STATE_AFTER, AppWait
+
+        return AppWait(self.app_id, (STATE_AFTER[self.action],))
 
 
 class DaoCloudRedeployOperator(DaoCloudAppOperator):
     """Redeploy an app to a release, and wait until DaoCloud says that it succeeded.
 
     ``POST /v1/apps/{app_id}/actions/redeploy``. Redeploying the current release is normal. See
-    `DaoCloudAppOperator` and `DaoCloudActOperator` for the other parameters, and for what is
+    `DaoCloudAppOperator` and `DaoCloudBaseOperator` for the other parameters, and for what is
     returned and raised. The release that ran before is pushed as XCom ``previous_release_name``.
 
     :param app_id: the app's id (templated).
@@ -186,14 +154,16 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
     :param release_name: the release (image tag) to deploy (templated).
     :param skip_if_current: leave an app alone that runs this release already; the result then has
         ``"skipped": True`` and no action id.
-    :param rollback_on_failure: when the action fails, or is not verified, redeploy the release that
-        ran before, wait for it, and fail the task with both stories told. If ``verify`` sees that
-        somebody else has deployed another release since, that one is left alone.
+    :param rollback_on_failure: after the last failed attempt, redeploy the release that ran before,
+        and wait for it. The task still fails; its error describes the failure and the rollback. If
+        ``verify`` sees that somebody else has deployed another release since, that one is left
+        alone.
     :raises DaoCloudRolledBackError: the release failed, and what ran before was deployed again, or
         could not be. Airflow does not retry it.
     """
 
     template_fields: Sequence[str] = (*DaoCloudAppOperator.template_fields, "release_name")
+    previous_release_key: ClassVar[str] = "previous_release_name"
 
     def __init__(
         self,
@@ -211,94 +181,25 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         self.rollback_on_failure = rollback_on_failure
         self._needs_waiting(rollback_on_failure=rollback_on_failure)
 
-    def call(self, course: Course) -> protocol.Call[str]:
-        """Return the call that posts the action: to the release before, if it is rolled back."""
-        release = self.release_name if course.failure is None else course.previous
-        return protocol.redeploy_app(self.app_id, release or "")
+    def policy(self) -> Policy:
+        """Return what of the arguments decides what happens next."""
+        rollback = self.rollback_on_failure
+        return replace(super().policy(), rollback=rollback, release=self.release_name)
 
-    def resumed(self, doing: Try, entry: Entry) -> None:
-        """Take up the course of an earlier try; a rollback that has failed is not tried again."""
-        super().resumed(doing, entry)
-        course = entry.course
-        rolling = (entry.asked.body or {}).get("release_name") == course.previous
-        failed = rolling and entry.phase == "settled" and entry.result is None
-        if course.failure and failed and entry.is_of(doing.wish):
-            raise DaoCloudRolledBackError(course.failure)
+    def request(self, progress: Progress) -> Request[str]:
+        """Return the request for the release that the goal is."""
+        from airflow_provider_daocloud.api.openapi.apps import redeploy_app
 
-    def begin(self, doing: Try, act: Act) -> acting.Running | acting.Joined | acting.Done:
-        """Post the action; tell of the release that failed, if its rollback cannot be posted."""
-        try:
-            return super().begin(doing, act)
-        except DaoCloudError as e:
-            if doing.course.failure is not None:
-                e.args = (_while_rolling_back(doing.course.failure, e),)
-            raise
+        return redeploy_app(self.app_id, self._release(progress))
 
-    def began(self, doing: Try) -> None:
-        """Push the release that ran before."""
-        if doing.course.previous is not None:
-            doing.context["ti"].xcom_push(key=PREVIOUS_RELEASE_KEY, value=doing.course.previous)
+    def desired_state(self, progress: Progress) -> Wait:
+        """Return the wait for the app to run that release."""
+        from airflow_provider_daocloud.resources.openapi.app import STATE_AFTER, AppWait
 
-    def unverified(self, doing: Try, outcome: waits.Outcome) -> waits.Outcome:
-        """Look once more; what somebody else has deployed since is left alone."""
-        outcome = super().unverified(doing, outcome)
-        shown = (outcome.result or {}).get("release_name")
-        asked = (self.call(doing.course).body or {})["release_name"]
-        if outcome.kind != "failed" or shown in (asked, doing.course.previous, self.release_name):
-            return outcome
-        message = (
-            f"{outcome.message} It runs release {shown}, which somebody else has deployed since: "
-            "left alone."
-        )
-        return replace(outcome, kind="fatal", message=message)
+        return AppWait(self.app_id, (STATE_AFTER["redeploy"],), self._release(progress))
 
-    def failed(self, doing: Try, error: BaseException) -> Any:
-        """Roll back, if that is wanted and no attempt is left."""
-        course = doing.course
-        if course.failure is not None:
-            why = str(error).rstrip(".")
-            story = f"{course.failure} Rolling back to {course.previous} failed too: {why}."
-            course = replace(course, failure=story)
-            doing.journal.note(phase="settled", result=None, left=None, course=course)
-            raise DaoCloudRolledBackError(story)
-        if not self.rollback_on_failure or course.attempt < self.attempts:
-            return super().failed(doing, error)
-        if course.previous in (None, self.release_name):
-            self.log.warning("Not rolled back: %s is what ran before.", course.previous)
-            return super().failed(doing, error)
-        story = f"Release {self.release_name} failed: {str(error).rstrip('.')}."
-        self.log.warning("%s Rolling back to %s.", story, course.previous)
-        doing.course = replace(course, attempt=1, failure=story)
-        doing.journal.note(phase="settled", result=None, left=None, course=doing.course)
-        return self.pursue(doing)
-
-    def finished(self, doing: Try, result: dict[str, Any]) -> Any:
-        """Return the result; after a rollback, fail with both stories."""
-        super().finished(doing, result)
-        if doing.course.failure is None:
-            return result
-        previous = doing.course.previous
-        action_id = result.get("action_id")
-        evidence = "as the app shows" if action_id is None else f"action {action_id}"
-        how = f"Rolled back: {previous} runs again ({evidence})."
-        if result.get("skipped"):
-            how = f"Not rolled back: {previous} never ceased to run, and was left alone."
-        raise DaoCloudRolledBackError(f"{doing.course.failure} {how}")
-
-    def ends_with(self, carried: Carried) -> bool:
-        """Whether nothing more is to be done: a rollback that succeeds still fails the task."""
-        return super().ends_with(carried) and carried.course.failure is None
-
-    def unsettled(self, doing: Try, outcome: waits.Outcome) -> BaseException:
-        """Tell of the release that failed, if it is being rolled back."""
-        if doing.course.failure is not None:
-            message = _while_rolling_back(doing.course.failure, outcome.message)
-            outcome = replace(outcome, message=message)
-        return super().unsettled(doing, outcome)
-
-
-def _while_rolling_back(failure: str, what: object) -> str:
-    return f"{failure} While rolling back: {what}"
+    def _release(self, progress: Progress) -> str:
+        return self.release_name if progress.goal == "forward" else progress.previous_release or ""
 
 
 class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
@@ -313,8 +214,8 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
     :param app_name: its name instead (templated): ``GET /v1/apps``, when the task runs.
     :param redeploy_task_id: the task whose redeploy is undone. A mapped task undoes what the task
         with the same map index did.
-    :raises AirflowFailException: that task has not told what ran before it. Before Airflow 3.3, and
-        with ``durable=False``, a retry that recognises its own redeploy does not know it.
+    :raises AirflowFailException: that task has not pushed what ran before it. Before Airflow 3.3,
+        and with ``durable=False``, a retry that recognises its own redeploy does not know it.
     """
 
     # Not the release: it comes from an XCom as it is. Rendered natively, 1.10 would be a number.
@@ -333,11 +234,11 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
         self.redeploy_task_id = redeploy_task_id
         super().__init__(app_id=app_id, app_name=app_name, release_name="", **kwargs)
 
-    def take(self, context: Context) -> None:
+    def prepare(self, context: Context) -> None:
         """Take the release that ran before."""
-        self.release_name = self._pulled(context, PREVIOUS_RELEASE_KEY) or ""
+        self.release_name = self._pulled(context, self.previous_release_key) or ""
 
-    def needless(self, context: Context) -> dict[str, Any] | None:
+    def nothing_to_do(self, context: Context) -> dict[str, Any] | None:
         """Return a result if there is nothing to undo.
 
         :raises InputError: the other task may have redeployed, and what ran before is unknown.
@@ -347,19 +248,18 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
                 "Before task %s, release %s ran.", self.redeploy_task_id, self.release_name
             )
             return None
-        told = self._pulled(context, "return_value")
-        skipped = isinstance(told, Mapping) and told.get("skipped") is True
+        returned = self._pulled(context, "return_value")
+        skipped = isinstance(returned, Mapping) and returned.get("skipped") is True
         if skipped or _state_of(context, self.redeploy_task_id) == "skipped":
             self.log.info("Task %s was skipped: nothing to undo.", self.redeploy_task_id)
-            asked = journals.Asked("redeploy_app", self.app_id)
-            return self.target().result(asked) | {"skipped": True}
+            return self.evidence().result({"name": "redeploy_app"}) | {"skipped": True}
         raise InputError(
             "redeploy_task_id",
-            f"task {self.redeploy_task_id!r} has pushed no {PREVIOUS_RELEASE_KEY}, so there is no "
-            "release to roll back to. Either it redeployed nothing (or has another id: a task "
+            f"task {self.redeploy_task_id!r} has pushed no {self.previous_release_key}, so there is "
+            "no release to roll back to. Either it redeployed nothing (or has another id: a task "
             "group puts its own before it), and nothing is to be undone; or it was a retry that "
             "recognised the redeploy of an earlier try. Such a retry knows what ran before only "
-            "from Airflow 3.3 on, and with durable=True. Look at the app in DaoCloud: deploy the "
+            "from Airflow 3.3 on, and with durable=True. Check the app in DaoCloud: deploy the "
             "release that it should run with a DaoCloudRedeployOperator, and mark this task as "
             "success.",
         )
@@ -367,6 +267,166 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
     def _pulled(self, context: Context, key: str) -> Any:
         ti = context["ti"]
         return ti.xcom_pull(task_ids=self.redeploy_task_id, key=key, map_indexes=ti.map_index)
+
+
+class DaoCloudTriggerBuildOperator(BuildFlowReference, DaoCloudBaseOperator):
+    """Start a build of a branch, and wait until that build has succeeded.
+
+    ``POST /v1/build-flows/{build_flow_id}/builds``, a call of later revisions of the API. See
+    `DaoCloudBaseOperator` for the other parameters. A lost response cannot be reconciled by
+    evidence as an app's can, since pushes start builds too: if anything was built since, it ends as
+    *outcome unknown*, and with ``on_ambiguous="adopt"`` that build is taken.
+
+    :param build_flow_id: the build flow's id (templated).
+    :param build_flow_name: its name instead (templated): ``GET /v1/build-flows``, when the task
+        runs.
+    :param branch: what to build (templated).
+    :param reuse_running_build: if a build waits or runs already, start none, and wait for that one.
+        The API shows neither its branch nor its id: the result has ``"joined": True``,
+        no ``build_id``, and the ``package_id`` of the build flow.
+    :return: the build as JSON-safe data: ``build_id``, ``build_flow_id``, ``status``, ``tag`` (the
+        image tag that it made), ``ref``, ``sha``, ``author``, ``ref_is_tag``, ``ref_is_branch``,
+        ``created_at``. The build's id is pushed as XCom ``build_id`` too, as soon as there is one.
+    :raises DaoCloudBuildFailedError: the build ended in Failure, Error, Cancelled, Timeout or
+        Killed.
+    """
+
+    template_fields: Sequence[str] = (
+        *DaoCloudBaseOperator.template_fields,
+        "build_flow_id",
+        "build_flow_name",
+        "branch",
+    )
+    operator_extra_links = (BuildFlowLink(),)
+    id_key = "build_id"
+    failure = BuildFailedError
+    # The build was seen to run, so that its failure is a new one.
+    existing_wait_state: ClassVar[WaitState] = {"moved": True}
+
+    def __init__(
+        self,
+        *,
+        build_flow_id: str | None = None,
+        build_flow_name: str | None = None,
+        branch: str = "master",
+        reuse_running_build: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.refer_to(build_flow_id, build_flow_name)
+        self.branch = branch
+        self.reuse_running_build = reuse_running_build
+        # Builds run side by side.
+        self.if_busy = "join" if reuse_running_build else "send"
+        if reuse_running_build and not self.wait_for_completion:
+            raise InputError(
+                "reuse_running_build",
+                "needs wait_for_completion=True: a build that runs already has no id to return.",
+            )
+
+    def request(self, progress: Progress) -> Request[Build]:  # noqa: ARG002 - it is always the same
+        """Return the request that starts the build."""
+        from airflow_provider_daocloud.api.openapi.builds import start_build
+
+        return replace(
+            start_build(self.build_flow_id, self.branch),
+            not_found_hint=(
+                " The build flow itself was found, so this installation is older than the call "
+                "that starts a build. Start the build by a push, and wait for it with a "
+                "DaoCloudBuildFlowSensor and its previous_package_id."
+            ),
+        )
+
+    def evidence(self) -> BuildFlowEvidence:
+        """Return the build flow."""
+        from airflow_provider_daocloud.resources.openapi.build_flow import BuildFlowEvidence
+
+        return BuildFlowEvidence(self.build_flow_id)
+
+    def wait_for(self, receipt: str) -> Wait:
+        """Return the wait for a build.
+
+        :param receipt: its id.
+        """
+        from airflow_provider_daocloud.resources.openapi.build_flow import BuildWait
+
+        return BuildWait(self.build_flow_id, receipt)
+
+    def existing_run(self, snapshot: Mapping[str, Any]) -> Wait:
+        """Return the wait for the build that runs already, by its flow.
+
+        :param snapshot: what the flow showed of it.
+        """
+        from airflow_provider_daocloud.resources.openapi.build_flow import BuildFlowWait
+
+        package_id = snapshot["package_id"]
+        return BuildFlowWait.of(self.build_flow_id, previous_package_id=package_id, new_build=True)
+
+    def existing_result(self, seen: dict[str, Any]) -> dict[str, Any]:
+        """Return what its flow shows of that build.
+
+        :param seen: the flow as JSON-safe data.
+        """
+        return self.evidence().existing_result(seen)
+
+
+class DaoCloudStackActionOperator(StackReference, DaoCloudBaseOperator):
+    """Start, stop or restart a stack, and wait until DaoCloud says that it succeeded.
+
+    ``POST /v1/stacks/{stack_id}/actions/start``, ``stop`` or ``restart``, calls of later revisions
+    of the API. See `DaoCloudBaseOperator` for the other parameters. A stack shows neither a state
+    nor that something is in progress on it: a lost response ends as *outcome unknown* as soon as
+    somebody has operated on it since, and there is no ``adopt``.
+
+    :param stack_id: the stack's id (templated).
+    :param stack_name: its name instead (templated): ``GET /v1/stacks``, when the task runs.
+    :param action: ``start``, ``stop`` or ``restart``.
+    :return: the finished action, with ``stack_id`` in the place of ``app_id``.
+    """
+
+    template_fields: Sequence[str] = (
+        *DaoCloudBaseOperator.template_fields,
+        "stack_id",
+        "stack_name",
+    )
+    operator_extra_links = (StackLink(),)
+
+    def __init__(
+        self,
+        *,
+        action: AppAction,
+        stack_id: str | None = None,
+        stack_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.refer_to(stack_id, stack_name)
+        self.action = one_of("action", action, APP_ACTIONS)
+        if self.on_ambiguous == "adopt":
+            raise InputError(
+                "on_ambiguous", "cannot be 'adopt': a stack shows no state that could be adopted."
+            )
+
+    def request(self, progress: Progress) -> Request[str]:  # noqa: ARG002 - it is always the same
+        """Return the request for the action."""
+        from airflow_provider_daocloud.api.openapi.stacks import act_on_stack
+
+        return act_on_stack(self.stack_id, self.action)
+
+    def evidence(self) -> StackEvidence:
+        """Return the stack."""
+        from airflow_provider_daocloud.resources.openapi.stack import StackEvidence
+
+        return StackEvidence(self.stack_id)
+
+    def wait_for(self, receipt: str) -> Wait:
+        """Return the wait for an action.
+
+        :param receipt: its id.
+        """
+        from airflow_provider_daocloud.resources.openapi.stack import StackActionWait
+
+        return StackActionWait(self.stack_id, receipt)
 
 
 def _state_of(context: Context, task_id: str) -> object:

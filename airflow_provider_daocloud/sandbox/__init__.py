@@ -1,6 +1,6 @@
 """A DaoCloud on this machine: a real HTTP server that behaves as the Open API's page says.
 
-For trying the provider out and for testing DAGs; see :class:`Sandbox` and :mod:`.pytest_plugin`,
+To try out the provider and to test DAGs; see :class:`Sandbox` and :mod:`.pytest_plugin`,
 or run ``python -m airflow_provider_daocloud.sandbox``. Needs the ``[sandbox]`` extra.
 """
 

@@ -82,12 +82,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(kind: Any) -> Callable[[str], float | None]:
-    kinds = get_args(kind) or (kind,)
+    types = get_args(kind) or (kind,)
 
     def number(text: str) -> float | None:
-        if text == "none" and type(None) in kinds:
+        if text == "none" and type(None) in types:
             return None
-        return int(text) if int in kinds else float(text)
+        return int(text) if int in types else float(text)
 
     return number
 

@@ -157,6 +157,7 @@ class Actions(dict[str, Action]):
         """Return an action as a poll sees it; a poll counts for those that end by polls.
 
         :param resource: the app or the stack.
+        :param action_id: the action.
         :raises NotFoundError: no such action on it, or it cannot be read yet.
         """
         with self._timeline.up_to_date():

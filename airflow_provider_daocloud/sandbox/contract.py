@@ -415,7 +415,7 @@ def _account(world: World, request: Request) -> Account | None:
 
 
 def rate_headers(world: World, account: Account) -> dict[str, str]:
-    """Return the headers that tell what is left of an account's hour."""
+    """Return the headers that show what is left of an account's hour."""
     remaining = world.accounts.remaining(account)
     return {
         "X-RateLimit-Limit": str(world.options.rate_limit),
@@ -500,5 +500,5 @@ def _handle(world: World, request: Request, prefix: str, account: Account) -> _M
 
 def _takes_json(request: Request) -> bool:
     ranges = request.headers.get("accept", "*/*").split(",")
-    kinds = {item.partition(";")[0].strip().lower() for item in ranges}
-    return bool(kinds & {"", "*/*", "application/*", "application/json"})
+    media_types = {item.partition(";")[0].strip().lower() for item in ranges}
+    return bool(media_types & {"", "*/*", "application/*", "application/json"})

@@ -81,7 +81,7 @@ class Fault:
     :param skip: let so many matching calls pass first.
     :param seconds: for so long from now (the world's clock), at most.
     :param effect: happen ``before`` the call has an effect, so that it has none, or ``after`` it.
-        A ``delay`` or ``hold`` before the effect goes on to it when the wait is over.
+        A ``delay`` or ``hold`` before the effect only postpones it.
     :param delay: seconds to wait, for a ``delay``; any other kind waits this long first.
     :param status: the status of a ``status``.
     :param html: whether its body is HTML.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
-# So much of a held or delayed call may still be going on when the server stops.
+# For how long the server's thread may take to start or to stop.
 _STOP_SECONDS = 10.0
 
 
@@ -66,7 +66,8 @@ class Sandbox:
     :param keep_alive: seconds after which an idle connection is closed.
     :param on_served: called with each call when it is answered, in the server's thread.
     :param on_error: called with each exception that broke the answering of a call (a bug here): the
-        call got a 500, and the server goes on. By default :meth:`check` and :meth:`stop` raise it.
+        call got a 500, and the server continues. By default :meth:`check` and :meth:`stop` raise
+        it.
     :raises ValueError: an argument that makes no sense; the text names it.
     """
 
@@ -428,7 +429,7 @@ def _application(sandbox: Sandbox, running: _Running) -> Any:
             request = Request(scope["method"], path, _headers(scope), body)
             await _take(service.serve(request), running.stopping, receive, send)
         except Exception as error:
-            # One call breaks, and the server goes on: the next one may well be fine.
+            # One call breaks, and the server continues: the next one may well be fine.
             sandbox.on_error(error)
             if send.__self__.response_started:  # type: ignore[attr-defined]
                 raise  # to uvicorn, which closes the connection

@@ -51,12 +51,12 @@ class Held:
     params: dict[str, str]
     effect: str
     released: bool = False
-    dropped: bool = False
+    drop: bool = False
     _listeners: list[Callable[[], object]] = field(default_factory=list, repr=False)
 
     def release(self, *, drop: bool = False) -> None:
-        """Let the call go on, or ``drop`` its connection (before the effect: with none)."""
-        self.released, self.dropped = True, drop
+        """Let the call continue, or ``drop`` its connection (before the effect: with none)."""
+        self.released, self.drop = True, drop
         for listener in self._listeners:
             listener()
 
@@ -173,6 +173,7 @@ class Service:
     def release(self, held_id: int | None = None, *, drop: bool = False) -> int:
         """Let held answers go, all or one; return how many there were.
 
+        :param held_id: the one to let go; all if not given.
         :param drop: end their connections instead. A call held before its effect then has none.
         """
         with self.changed:
@@ -242,7 +243,7 @@ class Service:
         account: Account,
         made: Response | None,
     ) -> Generator[Step, None, Response | Break | None]:
-        """Do what a fault does; return what the call ends with, or ``None`` if it goes on."""
+        """Do what a fault does; return what the call ends with, or ``None`` if it continues."""
         if fault.delay:
             yield Wait(fault.delay)
         if fault.kind == "delay":
@@ -252,7 +253,7 @@ class Service:
             yield held
             with self.changed:
                 self.held.pop(held.id, None)  # the server stopped, and nobody has released it
-            return Break() if held.dropped else None
+            return Break() if held.drop else None
         if fault.kind in ("drop", "reset"):
             return Break(reset=fault.kind == "reset")
         if made is None:
@@ -291,8 +292,9 @@ class Service:
         raise AssertionError("a call ends in an answer or a break")
 
     def wait_for(self, seen: Callable[[], bool], timeout: float = 10.0) -> None:
-        """Wait until ``seen()`` is true; it is asked anew whenever a call is served or held.
+        """Wait until ``seen()`` is true.
 
+        :param seen: called again whenever a call is served or held.
         :param timeout: in real seconds.
         :raises TimeoutError: it did not become true.
         """

@@ -1,4 +1,4 @@
-"""The stacks of a world. They show no state of their own: only actions tell how they are."""
+"""The stacks of a world. They show no state of their own: only their actions do."""
 
 from __future__ import annotations
 

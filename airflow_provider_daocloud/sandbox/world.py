@@ -50,7 +50,7 @@ class World:
         self.actions = Actions(self._shared, self.apps, self.stacks)
         # What tests call most often, reachable without naming its part.
         self.now, self.advance = self.timeline.now, self.timeline.advance
-        self.looking = self.timeline.up_to_date
+        self.up_to_date = self.timeline.up_to_date
         self.add_account, self.revoke = self.accounts.add, self.accounts.revoke
         self.account_for = self.accounts.valid
         self.app, self.add_app, self.view = self.apps.find, self.apps.add, self.apps.view

@@ -19,9 +19,9 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
-from airflow_provider_daocloud.arguments import (
+from airflow_provider_daocloud.api.validation import (
     DEFAULT_MAX_OUTAGE,
-    FIRST_INTERVAL,
+    INITIAL_INTERVAL,
     NOT_GIVEN,
     TextFields,
     check_seconds,
@@ -34,7 +34,17 @@ from airflow_provider_daocloud.compat import (
     BaseSensorOperator,
     PokeReturnValue,
 )
-from airflow_provider_daocloud.deferral import (
+from airflow_provider_daocloud.exceptions import (
+    FailsWhenUnmapped,
+    outcome_error,
+    outcome_of,
+    was_mapped,
+)
+from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.links import push_links
+from airflow_provider_daocloud.references import Reference
+from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
+from airflow_provider_daocloud.triggers.deferral import (
     TimeLimit,
     airflow_version,
     default_deferrable,
@@ -44,42 +54,32 @@ from airflow_provider_daocloud.deferral import (
     why_not_end_from_trigger,
     why_not_start_from_trigger,
 )
-from airflow_provider_daocloud.exceptions import (
-    FailsWhenUnmapped,
-    outcome_error,
-    outcome_of,
-    was_mapped,
-)
-from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
-from airflow_provider_daocloud.lazy import lazy
-from airflow_provider_daocloud.links import push_links
-from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import names, waits
     from airflow_provider_daocloud.compat import Context
-else:
-    names = lazy("airflow_provider_daocloud.names")
-    waits = lazy("airflow_provider_daocloud.waits")
+    from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
+    from airflow_provider_daocloud.core.waiting.tracker import Tracker
+    from airflow_provider_daocloud.core.waiting.wait import Observation, Outcome, Wait
 
-# What a sensor in reschedule mode remembers between its looks, in the task state store (3.3+).
+# What a sensor in reschedule mode remembers between its pokes, in the task state store (3.3+).
 STATE_KEY = "daocloud_wait"
 
 
-class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
-    """Base of the sensors. All fields of Airflow's own sensors work as they are known.
+class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOperator):
+    """Base of the sensors. All fields of Airflow's own sensors work as usual.
 
-    A fault of DaoCloud or of the network does not end the wait: it ends as *could not find out*
-    only when DaoCloud was unreadable for ``max_outage``. A thing that failed, a time-out and an
-    error that no retry can mend become a skip with ``soft_fail`` or ``never_fail``; *could not find
-    out* becomes one with ``never_fail`` alone.
+    A fault of DaoCloud or of the network does not end the wait: it ends as an outage only when
+    DaoCloud was unreadable for ``max_outage``. A failure, a time-out and an error that no retry can
+    fix become a skip with ``soft_fail`` or ``never_fail``; an outage becomes one with
+    ``never_fail`` alone.
 
     :param max_outage: seconds (or a timedelta) for which DaoCloud may be unreadable; 0 ends the
         wait at the first fault.
     :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
-    :param poke_interval: seconds (or a timedelta) between two looks. Default: 10, and 60 in
-        ``reschedule`` mode, where each look starts a process. When deferred it is the longest time
-        between two looks, and the first come sooner; with ``exponential_backoff`` the shortest.
+    :param poke_interval: seconds (or a timedelta) between two pokes. Default: 10, and 60 in
+        ``reschedule`` mode, where each poke starts a process. When deferred it is the longest time
+        between two observations, and the first come sooner; with ``exponential_backoff`` the
+        shortest.
     :param deferrable: whether to wait in the triggerer, which costs next to nothing. Default:
         ``[operators] default_deferrable``.
     :param end_from_trigger: whether the triggerer may end the task when the wait has succeeded, so
@@ -88,18 +88,16 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
     :param start_from_trigger: whether the triggerer may start the task, so that no worker is
         needed at all. Where that cannot work (an argument from another task, a mapped task, Airflow
         before 3.3), a worker starts it all the same, and its log says so.
-    :raises AirflowSensorTimeout: the time is up; a last look was taken then.
-    :raises CouldNotFindOutError: DaoCloud was unreadable for longer than ``max_outage``.
-    :raises AirflowFailException: no retry can mend it: a bad argument, a wrong token, no such
-        thing.
+    :raises AirflowSensorTimeout: the time is up; a final poll was made then.
+    :raises OutageError: DaoCloud was unreadable for longer than ``max_outage``.
+    :raises AirflowFailException: no retry can fix it: a bad argument, a wrong token, no such
+        resource.
     """
 
     template_fields: Sequence[str] = ("daocloud_conn_id",)
     ui_color: str = "#d8f5e6"
     trigger_class: ClassVar[type[DaoCloudTrigger]]
     failure: ClassVar[type[WaitError]]
-    # What the wait is for, as its arguments call it: ``app`` for ``app_id`` and ``app_name``.
-    what: ClassVar[str]
     # Arguments that can be left out, and in which a None of another task is a value all the same.
     optional: ClassVar[tuple[str, ...]] = ()
 
@@ -124,7 +122,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         interval = check_seconds("poke_interval", poke_interval)
         super().__init__(poke_interval=interval, mode=mode, **kwargs)
         if self.timeout < interval:
-            raise InputError("timeout", "is shorter than poke_interval: the wait would never look.")
+            raise InputError("timeout", "must not be shorter than poke_interval.")
         self.max_outage = check_seconds("max_outage", max_outage, zero=True)
         self.daocloud_conn_id = daocloud_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
@@ -133,7 +131,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             raise InputError("start_from_trigger", "needs deferrable=True.")
         self._start_wanted = start_from_trigger
         self._why_a_worker = "it is mapped, or run by dag.test()"
-        self._tracker: waits.Tracker | None = None
+        self._tracker: Tracker | None = None
         self._limit = TimeLimit(self.timeout)
 
     @classmethod
@@ -160,9 +158,9 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
 
     @abstractmethod
     def wait_arguments(self) -> dict[str, Any]:
-        """Return what the trigger needs to know of the thing to wait for."""
+        """Return what the trigger needs to know of what to wait for."""
 
-    def wait(self) -> waits.Wait:
+    def wait(self) -> Wait:
         """Return what to wait for: what the trigger would. Raises InputError for a bad argument."""
         return self.trigger_class(**self.wait_arguments()).wait()
 
@@ -173,9 +171,11 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait as Airflow's sensors do, and end as in every other mode."""
+        from airflow_provider_daocloud.core.waiting.wait import Outcome
+
         if self.deferrable:
             return self._defer(context)
-        if not self.reschedule:  # there, Airflow applies execution_timeout to each look alone
+        if not self.reschedule:  # there, Airflow applies execution_timeout to each poke alone
             self._limit = TimeLimit.of(self.timeout, self.execution_timeout)
             self.timeout = self._limit.seconds
         try:
@@ -185,8 +185,8 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         except (AirflowSensorTimeout, AirflowSkipException) as e:
             if e.__cause__ is None and self._tracker is not None:
                 # Airflow's own, not ours with a cause: the time is up.
-                outcome = waits.Outcome.of_error(self._tracker.timed_out(self.timeout))
-                self._end(replace(outcome, limit=self._limit.name))
+                outcome = Outcome.of_error(self._tracker.timed_out(self.timeout))
+                self._end(replace(outcome, timeout_setting=self._limit.name))
             raise
 
     def resume_execution(
@@ -194,7 +194,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
     ) -> Any:
         """Resume, and end as in every mode, where Airflow's sensors would end in another way.
 
-        A trigger that crashed is *could not find out*: no failure that ``soft_fail`` lets pass.
+        A trigger that crashed is an outage: no failure that ``soft_fail`` lets pass.
         """
         never_came_back = next_method == "__fail__"
         crashed = never_came_back and "timeout" not in str((next_kwargs or {}).get("error"))
@@ -219,53 +219,56 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         context: Context,  # noqa: ARG002 - Airflow passes it
         event: Any = None,
     ) -> Any:
-        """Return the thing, or raise why the wait ended without success: as in every mode."""
+        """Return the resource, or raise why the wait ended without success: as in every mode."""
         try:
             outcome = outcome_of_event(
                 event, self._found, self.hook.send, may_end=self.end_from_trigger
             )
         except (DaoCloudError, AirflowNotFoundException) as e:
             outcome = outcome_of(e)
-        if outcome.kind != "succeeded":
+        if outcome.status != "succeeded":
             self._end(outcome)
         return outcome.result
 
-    def _found(self) -> waits.Wait:
+    def _found(self) -> Wait:
         """Return what to wait for, when the list was read that its name is looked up in."""
-        names.resolve(
+        from airflow_provider_daocloud.resources.names import resolve
+
+        resolve(
             self,
-            self.what,
-            lambda: self.wait().call(),
+            lambda: self.wait().request(),
             timeout=self.timeout,
             max_outage=self.max_outage,
         )
         return self.wait()
 
     def _defer(self, context: Context) -> Any:  # noqa: RET503 - defer raises
+        from airflow_provider_daocloud.core.waiting.tracker import Tracker
+
         began = time.time()
         if self._start_wanted:
             self.log.info("A worker starts this task, not the trigger: %s.", self._why_a_worker)
         end_task = ends_from_trigger(self)
         try:
             wait = self._found()
-            memory = {"read": self.hook.has_read}
-            tracker = waits.Tracker(wait, began, self.max_outage, memory)
+            wait_state = {"read": self.hook.has_read}
+            tracker = Tracker(wait, began, self.max_outage, wait_state)
             self._push_links(context)
             try:
-                look = tracker.saw(self._ask(tracker))
+                observation = tracker.saw(self._ask(tracker))
             except CallError as e:
                 tracker.missed(e, time.time())
             else:
-                if look.verdict == "succeeded":
-                    return look.result
-            self._wait_log.look(tracker, time.time())
+                if observation.verdict == "succeeded":
+                    return observation.result
+            self._progress_log.add(tracker, time.time())
         except (DaoCloudError, AirflowNotFoundException) as e:
             self._end(outcome_of(e))
         finally:
             self.hook.close()
         limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
         arguments = self._trigger_arguments(limit, end_task)
-        arguments |= {"started": began, "memory": tracker.memory}
+        arguments |= {"started_at": began, "wait_state": tracker.wait_state}
         self.defer(
             trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
@@ -282,7 +285,7 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
             **intervals,
             "daocloud_conn_id": self.daocloud_conn_id,
             "timeout": limit.seconds,
-            "limit": limit.name,
+            "timeout_setting": limit.name,
             "max_outage": self.max_outage,
             "end_task": end_task,
             "push_result": self.do_xcom_push,
@@ -313,47 +316,52 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         self.start_from_trigger = True
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once. Returns the thing as JSON-safe data when it has succeeded."""
+        """Observe once. Returns the resource as JSON-safe data when the wait has succeeded."""
+        from airflow_provider_daocloud.resources.names import NameWait, take
+
         try:
             tracker = self._tracker = self._tracker or self._begin(context)
-            look = self._look(context, tracker)
-            if look is not None and isinstance(tracker.wait, names.NameWait):
-                names.take(self, tracker.wait, look.result["id"])
+            observation = self._observe(context, tracker)
+            if observation is not None and isinstance(tracker.wait, NameWait):
+                take(self, tracker.wait, observation.result["id"])
                 self._push_links(context)
-                memory = {"read": True}
-                tracker = replace(tracker, wait=self.wait(), memory=memory, last=None)
+                wait_state = {"read": True}
+                tracker = replace(tracker, wait=self.wait(), wait_state=wait_state, last=None)
                 self._tracker = tracker
-                look = self._look(context, tracker)
+                observation = self._observe(context, tracker)
         except (DaoCloudError, AirflowNotFoundException) as e:
             self._end(outcome_of(e))
         self._remember(context, tracker)
-        self._wait_log.look(tracker, time.time())
-        if look is not None and look.verdict == "succeeded":
-            return PokeReturnValue(is_done=True, xcom_value=look.result)
+        self._progress_log.add(tracker, time.time())
+        if observation is not None and observation.verdict == "succeeded":
+            return PokeReturnValue(is_done=True, xcom_value=observation.result)
         return PokeReturnValue(is_done=False)
 
-    def _look(self, context: Context, tracker: waits.Tracker) -> waits.Look | None:
-        # Each look of a rescheduled sensor is a new process. What it cannot leave to the next one
-        # it has to find out itself.
+    def _observe(self, context: Context, tracker: Tracker) -> Observation | None:
+        # Each poke of a rescheduled sensor is a new process. Without a store it cannot leave
+        # anything to the next one.
+        from airflow_provider_daocloud.core.waiting.refusals import GONE
+        from airflow_provider_daocloud.core.waiting.wait import is_permanent
+
         alone = self.reschedule and self._store(context) is None
         while True:
             try:
                 return tracker.saw(self._ask(tracker))
             except CallError as e:
-                if alone and waits.is_fatal(e) and not tracker.memory.get("read"):
+                if alone and is_permanent(e) and not tracker.wait_state.get("read"):
                     before = self._rescheduled_before(context)
-                    tracker.memory |= {"read": before, "seen": before}
+                    tracker.wait_state |= {"read": before, "seen": before}
                 tracker.missed(e, time.time())
-                # That the action was just posted, so that a replica may lag behind the POST.
-                lags = isinstance(e, NotFoundError) and not tracker.memory.get("seen")
-                # For how long a refusal stays.
-                stays = alone and waits.is_fatal(e) and e.status in waits.GONE
+                # The action was just posted, so that a replica may lag behind the POST.
+                lags = isinstance(e, NotFoundError) and not tracker.wait_state.get("seen")
+                # This process has to find out whether the refusal stays.
+                stays = alone and is_permanent(e) and e.status in GONE
                 if not self.reschedule or not (lags or stays):
                     return None
-            time.sleep(FIRST_INTERVAL)
+            time.sleep(INITIAL_INTERVAL)
 
     def _rescheduled_before(self, context: Context) -> bool:
-        """Whether an earlier process of this sensor has looked: a refusal would have ended it."""
+        """Whether an earlier process of this sensor has observed: a refusal would have ended it."""
         ti: Any = context["ti"]
         if airflow_version() >= (3, 0):
             return ti.get_first_reschedule_date(context) is not None
@@ -375,15 +383,17 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         """Return where a rescheduled sensor keeps its memory: the task state store (3.3+)."""
         return context.get("task_state_store") if self.reschedule else None
 
-    def _ask(self, tracker: waits.Tracker) -> Any:
-        within = waits.time_left(tracker.started + self.timeout, time.time())
-        return self.hook.look(tracker.wait.call(), within=within)
+    def _ask(self, tracker: Tracker) -> Any:
+        from airflow_provider_daocloud.core.waiting.blocking import time_left
 
-    def _end(self, outcome: waits.Outcome) -> NoReturn:
+        within = time_left(tracker.started_at + self.timeout, time.time())
+        return self.hook.observe(tracker.wait.request(), within=within)
+
+    def _end(self, outcome: Outcome) -> NoReturn:
         error = outcome_error(outcome, self.failure)
         if isinstance(error, WaitTimeoutError):
             error = AirflowSensorTimeout(str(error))
-        if self.never_fail or (self.soft_fail and outcome.kind != "unknown"):
+        if self.never_fail or (self.soft_fail and outcome.status != "unreachable"):
             raise AirflowSkipException(str(error)) from error
         raise error
 
@@ -397,49 +407,54 @@ class DaoCloudSensor(FailsWhenUnmapped, TextFields, BaseSensorOperator):
         error = self._tracker.last_error if self._tracker else None
         if error is not None and error.retry_at is not None:
             interval = max(interval, error.retry_at - time.time() + 1.0)
-        # The last look comes when the time is up, not up to an interval later.
+        # The final poll comes when the time is up, not up to an interval later.
         return float(max(0.0, min(interval, self.timeout - run_duration() + 0.01)))
 
     @cached_property
-    def _wait_log(self) -> waits.WaitLog:
-        return waits.WaitLog(self.log.info)
+    def _progress_log(self) -> ProgressLog:
+        from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
+
+        return ProgressLog(self.log.info)
 
     def _push_links(self, context: Context) -> None:
         push_links(self, context["ti"], self.hook.get_conn().endpoint)
 
-    def _begin(self, context: Context) -> waits.Tracker:
-        lookup = names.lookup_of(self, self.what, lambda: self.wait().call())
+    def _begin(self, context: Context) -> Tracker:
+        from airflow_provider_daocloud.core.waiting.tracker import Tracker
+        from airflow_provider_daocloud.resources.names import NameWait, lookup_of
+
+        lookup = lookup_of(self, lambda: self.wait().request())
         wait = lookup or self.wait()
-        wait.call()  # a bad id ends here, before anything is sent
-        tracker = waits.Tracker(wait, started=time.time(), max_outage=self.max_outage)
+        wait.request()  # a bad id ends here, before anything is sent
+        tracker = Tracker(wait, started_at=time.time(), max_outage=self.max_outage)
         store = self._store(context)
         match store.get(STATE_KEY) if store is not None else None:
             case {
                 "try_number": int(try_number),
-                "started": int() | float() as started,
-                "memory": dict() as memory,
+                "started_at": int() | float() as started_at,
+                "wait_state": dict() as wait_state,
                 **more,
             } if try_number == context["ti"].try_number:
-                tracker.started, tracker.memory = started, memory
-                match more.get("found"):
+                tracker.started_at, tracker.wait_state = started_at, wait_state
+                match more.get("found_id"):
                     case [str(name), str(found_id)] if lookup is not None and name == lookup.name:
-                        setattr(self, f"{self.what}_id", found_id)
+                        self.take_id(found_id)
                         tracker.wait = self.wait()
-        if not isinstance(tracker.wait, names.NameWait):
-            # Airflow forgets a task's XComs when it starts it, also for the next look.
+        if not isinstance(tracker.wait, NameWait):
+            # Airflow deletes a task's XComs when it starts it, also for the next poke.
             self._push_links(context)
         return tracker
 
-    def _remember(self, context: Context, tracker: waits.Tracker) -> None:
+    def _remember(self, context: Context, tracker: Tracker) -> None:
         # The store outlives tries and clears, so the entry says which try it is of.
         store = self._store(context)
         if store is not None:
             entry = {
                 "try_number": context["ti"].try_number,
-                "started": tracker.started,
-                "memory": tracker.memory,
+                "started_at": tracker.started_at,
+                "wait_state": tracker.wait_state,
             }
-            name, found_id = (getattr(self, f"{self.what}_{x}") for x in ("name", "id"))
+            found_id, name = self.ref
             if name is not None and found_id is not None:
-                entry["found"] = [name, found_id]
+                entry["found_id"] = [name, found_id]
             store.set(STATE_KEY, entry)

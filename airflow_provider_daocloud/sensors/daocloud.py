@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_daocloud.api.errors import ActionFailedError, AppStateError, BuildFailedError
-from airflow_provider_daocloud.arguments import NOT_GIVEN, id_or_name
-from airflow_provider_daocloud.lazy import lazy
+from airflow_provider_daocloud.api.validation import NOT_GIVEN
 from airflow_provider_daocloud.links import AppLink, BuildFlowLink, StackLink
-from airflow_provider_daocloud.sensors.base import STATE_KEY, DaoCloudSensor
+from airflow_provider_daocloud.references import AppReference, BuildFlowReference, StackReference
+from airflow_provider_daocloud.sensors.base import STATE_KEY, DaoCloudBaseSensor
 from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudActionTrigger,
     DaoCloudAppTrigger,
@@ -18,23 +18,18 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudStackActionTrigger,
 )
 
-if TYPE_CHECKING:
-    from airflow_provider_daocloud import waits
-else:
-    waits = lazy("airflow_provider_daocloud.waits")
-
 __all__ = [
     "STATE_KEY",
     "DaoCloudActionSensor",
     "DaoCloudAppSensor",
+    "DaoCloudBaseSensor",
     "DaoCloudBuildFlowSensor",
     "DaoCloudBuildSensor",
-    "DaoCloudSensor",
     "DaoCloudStackActionSensor",
 ]
 
 
-class DaoCloudActionSensor(DaoCloudSensor):
+class DaoCloudActionSensor(AppReference, DaoCloudBaseSensor):
     """Wait until an action has succeeded: ``GET /v1/apps/{app_id}/actions/{action_id}``.
 
     :param app_id: the app's id (templated).
@@ -45,13 +40,12 @@ class DaoCloudActionSensor(DaoCloudSensor):
     """
 
     template_fields: Sequence[str] = (
-        *DaoCloudSensor.template_fields,
+        *DaoCloudBaseSensor.template_fields,
         "app_id",
         "app_name",
         "action_id",
     )
     operator_extra_links = (AppLink(),)
-    what = "app"
     trigger_class = DaoCloudActionTrigger
     failure = ActionFailedError
 
@@ -64,7 +58,7 @@ class DaoCloudActionSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.app_id, self.app_name = id_or_name("app", app_id, app_name)
+        self.refer_to(app_id, app_name)
         self.action_id = action_id
         self._may_start_from_trigger()
 
@@ -73,7 +67,7 @@ class DaoCloudActionSensor(DaoCloudSensor):
         return {"app_id": self.app_id, "action_id": self.action_id}
 
 
-class DaoCloudStackActionSensor(DaoCloudSensor):
+class DaoCloudStackActionSensor(StackReference, DaoCloudBaseSensor):
     """Wait until an action on a stack has succeeded.
 
     It asks ``GET /v1/stacks/{stack_id}/actions/{action_id}``.
@@ -86,13 +80,12 @@ class DaoCloudStackActionSensor(DaoCloudSensor):
     """
 
     template_fields: Sequence[str] = (
-        *DaoCloudSensor.template_fields,
+        *DaoCloudBaseSensor.template_fields,
         "stack_id",
         "stack_name",
         "action_id",
     )
     operator_extra_links = (StackLink(),)
-    what = "stack"
     trigger_class = DaoCloudStackActionTrigger
     failure = ActionFailedError
 
@@ -105,7 +98,7 @@ class DaoCloudStackActionSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.stack_id, self.stack_name = id_or_name("stack", stack_id, stack_name)
+        self.refer_to(stack_id, stack_name)
         self.action_id = action_id
         self._may_start_from_trigger()
 
@@ -114,7 +107,7 @@ class DaoCloudStackActionSensor(DaoCloudSensor):
         return {"stack_id": self.stack_id, "action_id": self.action_id}
 
 
-class DaoCloudAppSensor(DaoCloudSensor):
+class DaoCloudAppSensor(AppReference, DaoCloudBaseSensor):
     """Wait until an app shows a state: ``GET /v1/apps/{app_id}``.
 
     DaoCloud documents the state RUNNING alone; the others were seen on the real service.
@@ -127,13 +120,12 @@ class DaoCloudAppSensor(DaoCloudSensor):
     """
 
     template_fields: Sequence[str] = (
-        *DaoCloudSensor.template_fields,
+        *DaoCloudBaseSensor.template_fields,
         "app_id",
         "app_name",
         "release_name",
     )
     operator_extra_links = (AppLink(),)
-    what = "app"
     trigger_class = DaoCloudAppTrigger
     failure = AppStateError
     optional = ("release_name",)
@@ -147,9 +139,11 @@ class DaoCloudAppSensor(DaoCloudSensor):
         release_name: str | None = NOT_GIVEN,
         **kwargs: Any,
     ) -> None:
+        from airflow_provider_daocloud.resources.openapi.app import parse_states
+
         super().__init__(**kwargs)
-        self.app_id, self.app_name = id_or_name("app", app_id, app_name)
-        self.target_states = [str(state) for state in waits.parse_states(target_states)]
+        self.refer_to(app_id, app_name)
+        self.target_states = [str(state) for state in parse_states(target_states)]
         # Kept from before rendering: a template that renders to nothing is not any release.
         self.release_name, self._with_release = self.given(release_name)
         self._may_start_from_trigger()
@@ -164,32 +158,31 @@ class DaoCloudAppSensor(DaoCloudSensor):
         }
 
 
-class DaoCloudBuildFlowSensor(DaoCloudSensor):
+class DaoCloudBuildFlowSensor(BuildFlowReference, DaoCloudBaseSensor):
     """Wait until a build flow shows a status: ``GET /v1/build-flows/{build_flow_id}``.
 
     A flow's status is that of its latest build, so Success can be yesterday's. To wait for a *new*
-    build, give the package that the flow had before it as ``not_package_id``.
+    build, give the package that the flow had before it as ``previous_package_id``.
 
     :param build_flow_id: the build flow's id (templated).
     :param build_flow_name: its name instead (templated): ``GET /v1/build-flows``, in a worker.
     :param target_statuses: the status to wait for, or several. Default: ``Success``.
-    :param not_package_id: the package that the flow had before the build that is waited for
+    :param previous_package_id: the package that the flow had before the build that is waited for
         (templated). If it renders to nothing, the flow had none, and any package is new.
     :return: the build flow as JSON-safe data, with the API's field names.
     :raises DaoCloudBuildFailedError: it ended in Failure, Error, Cancelled, Timeout or Killed.
     """
 
     template_fields: Sequence[str] = (
-        *DaoCloudSensor.template_fields,
+        *DaoCloudBaseSensor.template_fields,
         "build_flow_id",
         "build_flow_name",
-        "not_package_id",
+        "previous_package_id",
     )
     operator_extra_links = (BuildFlowLink(),)
-    what = "build_flow"
     trigger_class = DaoCloudBuildFlowTrigger
     failure = BuildFailedError
-    optional = ("not_package_id",)
+    optional = ("previous_package_id",)
 
     def __init__(
         self,
@@ -197,16 +190,16 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         build_flow_id: str | None = None,
         build_flow_name: str | None = None,
         target_statuses: str | Iterable[str] = ("Success",),
-        not_package_id: str | None = NOT_GIVEN,
+        previous_package_id: str | None = NOT_GIVEN,
         **kwargs: Any,
     ) -> None:
+        from airflow_provider_daocloud.resources.openapi.build_flow import parse_statuses
+
         super().__init__(**kwargs)
-        self.build_flow_id, self.build_flow_name = id_or_name(
-            "build_flow", build_flow_id, build_flow_name
-        )
-        self.target_statuses = [str(status) for status in waits.parse_statuses(target_statuses)]
+        self.refer_to(build_flow_id, build_flow_name)
+        self.target_statuses = [str(status) for status in parse_statuses(target_statuses)]
         # Kept from before rendering: a template that renders to nothing still asks for a new build.
-        self.not_package_id, self._new_build = self.given(not_package_id)
+        self.previous_package_id, self._new_build = self.given(previous_package_id)
         self._may_start_from_trigger()
 
     def wait_arguments(self) -> dict[str, Any]:
@@ -214,17 +207,17 @@ class DaoCloudBuildFlowSensor(DaoCloudSensor):
         return {
             "build_flow_id": self.build_flow_id,
             "target_statuses": self.target_statuses,
-            "not_package_id": self.not_package_id,
+            "previous_package_id": self.previous_package_id,
             "new_build": self._new_build,
         }
 
 
-class DaoCloudBuildSensor(DaoCloudSensor):
+class DaoCloudBuildSensor(BuildFlowReference, DaoCloudBaseSensor):
     """Wait until one build has succeeded: ``GET /v1/build-flows/{build_flow_id}/builds/{id}``.
 
     Unlike a build flow's status, which is its latest build's, this is about that build alone. The
     call came with a later revision of the API; an installation without it has
-    `DaoCloudBuildFlowSensor` with ``not_package_id``.
+    `DaoCloudBuildFlowSensor` with ``previous_package_id``.
 
     :param build_flow_id: the build flow's id (templated).
     :param build_flow_name: its name instead (templated): ``GET /v1/build-flows``, in a worker.
@@ -234,13 +227,12 @@ class DaoCloudBuildSensor(DaoCloudSensor):
     """
 
     template_fields: Sequence[str] = (
-        *DaoCloudSensor.template_fields,
+        *DaoCloudBaseSensor.template_fields,
         "build_flow_id",
         "build_flow_name",
         "build_id",
     )
     operator_extra_links = (BuildFlowLink(),)
-    what = "build_flow"
     trigger_class = DaoCloudBuildTrigger
     failure = BuildFailedError
 
@@ -253,9 +245,7 @@ class DaoCloudBuildSensor(DaoCloudSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.build_flow_id, self.build_flow_name = id_or_name(
-            "build_flow", build_flow_id, build_flow_name
-        )
+        self.refer_to(build_flow_id, build_flow_name)
         self.build_id = build_id
         self._may_start_from_trigger()
 

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_daocloud.api.errors import DaoCloudError
-from airflow_provider_daocloud.arguments import (
+from airflow_provider_daocloud.api.validation import (
     DEFAULT_MAX_OUTAGE,
-    FIRST_INTERVAL,
-    INTERVAL_SHARE,
+    INITIAL_INTERVAL,
+    INTERVAL_GROWTH,
 )
-from airflow_provider_daocloud.deferral import TimeLimit, why_a_worker_pushes
-from airflow_provider_daocloud.lazy import lazy
 from airflow_provider_daocloud.links import (
     AppLink,
     BuildFlowLink,
@@ -32,80 +30,108 @@ from airflow_provider_daocloud.links import (
     StackLink,
     push_link,
 )
+from airflow_provider_daocloud.triggers.deferral import TimeLimit, why_a_worker_pushes
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud import waits
-    from airflow_provider_daocloud.triggers import accounts, poller
-    from airflow_provider_daocloud.triggers import watch as watches
-else:
-    waits = lazy("airflow_provider_daocloud.waits")
-    accounts = lazy("airflow_provider_daocloud.triggers.accounts")
-    poller = lazy("airflow_provider_daocloud.triggers.poller")
-    watches = lazy("airflow_provider_daocloud.triggers.watch")
+    from airflow_provider_daocloud.api.endpoint import Endpoint
+    from airflow_provider_daocloud.core.waiting.wait import Outcome, Wait
+    from airflow_provider_daocloud.resources.openapi.app import ActionWait, AppWait
+    from airflow_provider_daocloud.resources.openapi.build_flow import BuildFlowWait, BuildWait
+    from airflow_provider_daocloud.resources.openapi.stack import StackActionWait
 
 DEFAULT_TIMEOUT = 3600.0
 DEFAULT_POLL_INTERVAL = 10.0
-# For how many seconds a trigger tries to store an XCom, which may mean a file in another network.
+# Seconds in which a trigger must store an XCom, which may mean a file in another network.
 PUSH_SECONDS = 60.0
+
+
+# Which trigger runs the waits of a kind.
+_TRIGGERS: dict[str, type[DaoCloudTrigger]] = {}
 
 
 class DaoCloudTrigger(BaseTrigger):
     """Base of the triggers: waits, and fires one event that says how it ended.
 
     :param daocloud_conn_id: the Connection of type ``daocloud``.
-    :param started: when the wait began, in seconds since the epoch; now, if not given.
-    :param timeout: seconds from ``started`` until the time is up; a last look is taken then.
-    :param poll_interval: the longest time between two looks, in seconds; the first come sooner.
-    :param first_interval: seconds between the first two looks.
-    :param interval_share: the part of the time waited so far that a pause is at most.
+    :param started_at: when the wait began, in seconds since the epoch; now, if not given.
+    :param timeout: seconds from ``started_at`` until the time is up; a final poll is made then.
+    :param poll_interval: the longest time between two observations, in seconds; the first come
+        sooner.
+    :param initial_interval: seconds between the first two observations.
+    :param interval_growth: the part of the time waited so far that a pause is at most.
     :param max_outage: seconds for which DaoCloud may be unreadable.
-    :param memory: what was seen of the wait before it was deferred.
-    :param limit: which of the task's settings ``timeout`` is: ``timeout`` or ``execution_timeout``.
+    :param wait_state: what was seen of the wait before it was deferred.
+    :param timeout_setting: which of the task's settings ``timeout`` is: ``timeout`` or
+        ``execution_timeout``.
     :param end_task: whether to end the task here when the wait has succeeded. Where the result
         cannot be stored from here, a worker ends it all the same.
     :param push_result: whether to push the result as the task's return value then.
-    :param carry: JSON-safe data that the event hands back unchanged: with it, whoever deferred
-        finds its place again in a course of several steps.
+    :param checkpoint: JSON-safe data that the event returns unchanged, so that the worker that
+        resumes knows where it is.
     """
 
     link: ClassVar[DashboardLink]
+    # The kind of wait that it runs.
+    wait_kind: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note which kind of wait the trigger runs."""
+        super().__init_subclass__(**kwargs)
+        if "wait_kind" in vars(cls):
+            _TRIGGERS[cls.wait_kind] = cls
 
     def __init__(
         self,
         *,
         daocloud_conn_id: str = "daocloud_default",
-        started: float | None = None,
+        started_at: float | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         poll_interval: float = DEFAULT_POLL_INTERVAL,
-        first_interval: float = FIRST_INTERVAL,
-        interval_share: float = INTERVAL_SHARE,
+        initial_interval: float = INITIAL_INTERVAL,
+        interval_growth: float = INTERVAL_GROWTH,
         max_outage: float = DEFAULT_MAX_OUTAGE,
-        memory: dict[str, Any] | None = None,
-        limit: str = "timeout",
+        wait_state: dict[str, Any] | None = None,
+        timeout_setting: str = "timeout",
         end_task: bool = False,
         push_result: bool = True,
-        carry: dict[str, Any] | None = None,
+        checkpoint: dict[str, Any] | None = None,
         **_unknown: Any,  # arguments of a later version
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.daocloud_conn_id = daocloud_conn_id
-        self.started = started
+        self.started_at = started_at
         self.timeout = timeout
         self.poll_interval = poll_interval
-        self.first_interval = first_interval
-        self.interval_share = interval_share
+        self.initial_interval = initial_interval
+        self.interval_growth = interval_growth
         self.max_outage = max_outage
-        self.memory = memory
-        self.limit = limit
+        self.wait_state = wait_state
+        self.timeout_setting = timeout_setting
         self.end_task = end_task
         self.push_result = push_result
-        self.carry = carry
+        self.checkpoint = checkpoint
         # Set by the triggerer: when Airflow itself would time the task out.
         self.timeout_after: datetime | None = None
 
+    @staticmethod
+    def read_connection(connection: Any) -> Endpoint:
+        """Return where a Connection of the trigger's type leads.
+
+        :param connection: the Connection.
+        :raises InputError: a field of it is missing or unusable.
+        """
+        from airflow_provider_daocloud.hooks.connection import endpoint_of
+
+        return endpoint_of(connection)
+
     @abstractmethod
-    def wait(self) -> waits.Wait:
+    def wait(self) -> Wait:
         """Return what to wait for."""
+
+    @property
+    @abstractmethod
+    def resource_id(self) -> str:
+        """The id of the resource that is waited for."""
 
     @abstractmethod
     def wait_arguments(self) -> dict[str, Any]:
@@ -118,17 +144,17 @@ class DaoCloudTrigger(BaseTrigger):
             self.wait_arguments()
             | {
                 "daocloud_conn_id": self.daocloud_conn_id,
-                "started": self.started,
+                "started_at": self.started_at,
                 "timeout": self.timeout,
                 "poll_interval": self.poll_interval,
-                "first_interval": self.first_interval,
-                "interval_share": self.interval_share,
+                "initial_interval": self.initial_interval,
+                "interval_growth": self.interval_growth,
                 "max_outage": self.max_outage,
-                "memory": self.memory,
-                "limit": self.limit,
+                "wait_state": self.wait_state,
+                "timeout_setting": self.timeout_setting,
                 "end_task": self.end_task,
                 "push_result": self.push_result,
-                "carry": self.carry,
+                "checkpoint": self.checkpoint,
             },
         )
 
@@ -138,39 +164,54 @@ class DaoCloudTrigger(BaseTrigger):
         A success can end the task at once. Every other end goes through a worker, where retries
         and callbacks are as they are everywhere.
         """
+        from airflow_provider_daocloud.core.waiting.wait import Outcome
+
         try:
             wait = self.wait()
-            wait.call()  # a bad id ends here, before anything is sent
+            wait.request()  # a bad id ends here, before anything is sent
         except DaoCloudError as e:
-            outcome = waits.Outcome.of_error(e)
+            outcome = Outcome.of_error(e)
         else:
-            outcome = await self._watch(wait)
-        if outcome.kind == "succeeded" and self.end_task and await self._push(outcome.result):
+            outcome = await self._wait_for(wait)
+        if outcome.status == "succeeded" and self.end_task and await self._push(outcome.result):
             from airflow.triggers.base import TaskSuccessEvent
 
             yield TaskSuccessEvent()
         else:
-            event = replace(outcome, limit=self.limit).as_event()
-            if self.carry is not None:
-                event["carry"] = self.carry
+            event = replace(outcome, timeout_setting=self.timeout_setting).as_event()
+            if self.checkpoint is not None:
+                event["checkpoint"] = self.checkpoint
             yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Say what goes on without us (3.3+): DaoCloud has no call that cancels an action."""
-        self.log.warning("No longer waiting for %s: it goes on at DaoCloud.", self.wait())
+        """Say what continues without us (3.3+): DaoCloud has no call that cancels an action."""
+        self.log.warning("No longer waiting for %s: it continues at DaoCloud.", self.wait())
 
-    async def _watch(self, wait: waits.Wait) -> waits.Outcome:
-        started = self._started()
-        tracker = waits.Tracker(wait, started, self.max_outage, dict(self.memory or {}))
-        cadence = waits.Cadence(self.poll_interval, self.first_interval, self.interval_share)
-        waiter = poller.Waiter(tracker, cadence, self.timeout)
-        log = waits.WaitLog(self.log.info)
-        watch = watches.Watch(waiter, self.daocloud_conn_id, accounts.accounts(), log)
+    async def _wait_for(self, wait: Wait) -> Outcome:
+        from airflow_provider_daocloud.core.polling.subscription import Subscription
+        from airflow_provider_daocloud.core.waiting.backoff import Backoff
+        from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
+        from airflow_provider_daocloud.core.waiting.tracker import Tracker
+        from airflow_provider_daocloud.triggers.poller_registry import poller_registry
+        from airflow_provider_daocloud.triggers.wait_session import WaitSession
+
+        started_at = self._started()
+        tracker = Tracker(wait, started_at, self.max_outage, dict(self.wait_state or {}))
+        backoff = Backoff(self.poll_interval, self.initial_interval, self.interval_growth)
+        subscription = Subscription(tracker, backoff, self.timeout)
+        log = ProgressLog(self.log.info)
+        session = WaitSession(
+            subscription,
+            self.daocloud_conn_id,
+            poller_registry(),
+            log,
+            self.read_connection,
+        )
         try:
             await self._push_link()
-            return await watch.until_over()
+            return await session.until_over()
         finally:
-            await watch.leave()
+            await session.leave()
 
     async def _push(self, result: dict[str, Any] | None) -> bool:
         """Push the result, exactly as a worker would; return whether the task may end here.
@@ -214,24 +255,28 @@ class DaoCloudTrigger(BaseTrigger):
 
     async def _push_link(self) -> None:
         """Push the task's link, if it was started from the trigger: no worker has done it."""
+        from airflow_provider_daocloud.triggers.poller_registry import poller_registry
+
         # Airflow gives a trigger its task in this case alone (3.3+).
         if getattr(self, "task", None) is None:
             return
         ti: Any = self.task_instance
         try:
-            endpoint = await accounts.accounts().endpoint(self.daocloud_conn_id)
+            endpoint = await poller_registry().endpoint(
+                self.daocloud_conn_id, read=self.read_connection
+            )
         except Exception:
             return  # the wait will say so, or outlast it
         try:
             async with asyncio.timeout(PUSH_SECONDS):
-                url = self.link.url(endpoint, self)
+                url = self.link.url(endpoint, self.resource_id)
                 await asyncio.to_thread(push_link, ti, self.link.xcom_key, url)
         except Exception as e:  # a link is not worth a wait
             self.log.warning("The link of the task cannot be stored: %s", e)
 
     def _started(self) -> float:
-        if self.started is not None:
-            return self.started
+        if self.started_at is not None:
+            return self.started_at
         if self.timeout_after is not None:
             # Started from the trigger: its arguments were fixed when the file was parsed. What
             # Airflow keeps of this run is its own time-out, and that survives a restart.
@@ -247,6 +292,7 @@ class DaoCloudActionTrigger(DaoCloudTrigger):
     :param action_id: the action.
     """
 
+    wait_kind = "action"
     link = AppLink()
 
     def __init__(self, *, app_id: str, action_id: str, **kwargs: Any) -> None:
@@ -254,9 +300,16 @@ class DaoCloudActionTrigger(DaoCloudTrigger):
         self.app_id = app_id
         self.action_id = action_id
 
-    def wait(self) -> waits.ActionWait:
+    @property
+    def resource_id(self) -> str:
+        """The id of the resource that is waited for."""
+        return self.app_id
+
+    def wait(self) -> ActionWait:
         """Return what to wait for."""
-        return waits.ActionWait(self.app_id, self.action_id)
+        from airflow_provider_daocloud.resources.openapi.app import ActionWait
+
+        return ActionWait(self.app_id, self.action_id)
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return the arguments of what to wait for."""
@@ -272,6 +325,7 @@ class DaoCloudStackActionTrigger(DaoCloudTrigger):
     :param action_id: the action.
     """
 
+    wait_kind = "stack_action"
     link = StackLink()
 
     def __init__(self, *, stack_id: str, action_id: str, **kwargs: Any) -> None:
@@ -279,9 +333,16 @@ class DaoCloudStackActionTrigger(DaoCloudTrigger):
         self.stack_id = stack_id
         self.action_id = action_id
 
-    def wait(self) -> waits.StackActionWait:
+    @property
+    def resource_id(self) -> str:
+        """The id of the resource that is waited for."""
+        return self.stack_id
+
+    def wait(self) -> StackActionWait:
         """Return what to wait for."""
-        return waits.StackActionWait(self.stack_id, self.action_id)
+        from airflow_provider_daocloud.resources.openapi.stack import StackActionWait
+
+        return StackActionWait(self.stack_id, self.action_id)
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return the arguments of what to wait for."""
@@ -299,6 +360,7 @@ class DaoCloudAppTrigger(DaoCloudTrigger):
         ``release_name``.
     """
 
+    wait_kind = "app"
     link = AppLink()
 
     def __init__(
@@ -318,9 +380,16 @@ class DaoCloudAppTrigger(DaoCloudTrigger):
         self.fail_states = list(fail_states)
         self.with_release = with_release
 
-    def wait(self) -> waits.AppWait:
+    @property
+    def resource_id(self) -> str:
+        """The id of the resource that is waited for."""
+        return self.app_id
+
+    def wait(self) -> AppWait:
         """Return what to wait for."""
-        return waits.AppWait.of(**self.wait_arguments())
+        from airflow_provider_daocloud.resources.openapi.app import AppWait
+
+        return AppWait.of(**self.wait_arguments())
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return the arguments of what to wait for."""
@@ -338,11 +407,12 @@ class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
 
     :param build_flow_id: the build flow.
     :param target_statuses: the statuses to wait for.
-    :param not_package_id: the package before the new build that is waited for.
+    :param previous_package_id: the package before the new build that is waited for.
     :param new_build: whether to wait for a new build; if not given, whether there is a
-        ``not_package_id``.
+        ``previous_package_id``.
     """
 
+    wait_kind = "build_flow"
     link = BuildFlowLink()
 
     def __init__(
@@ -350,26 +420,33 @@ class DaoCloudBuildFlowTrigger(DaoCloudTrigger):
         *,
         build_flow_id: str,
         target_statuses: Iterable[str] = ("Success",),
-        not_package_id: str | None = None,
+        previous_package_id: str | None = None,
         new_build: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.build_flow_id = build_flow_id
         self.target_statuses = list(target_statuses)
-        self.not_package_id = not_package_id
+        self.previous_package_id = previous_package_id
         self.new_build = new_build
 
-    def wait(self) -> waits.BuildFlowWait:
+    @property
+    def resource_id(self) -> str:
+        """The id of the resource that is waited for."""
+        return self.build_flow_id
+
+    def wait(self) -> BuildFlowWait:
         """Return what to wait for."""
-        return waits.BuildFlowWait.of(**self.wait_arguments())
+        from airflow_provider_daocloud.resources.openapi.build_flow import BuildFlowWait
+
+        return BuildFlowWait.of(**self.wait_arguments())
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return the arguments of what to wait for."""
         return {
             "build_flow_id": self.build_flow_id,
             "target_statuses": self.target_statuses,
-            "not_package_id": self.not_package_id,
+            "previous_package_id": self.previous_package_id,
             "new_build": self.new_build,
         }
 
@@ -381,6 +458,7 @@ class DaoCloudBuildTrigger(DaoCloudTrigger):
     :param build_id: the build.
     """
 
+    wait_kind = "build"
     link = BuildFlowLink()
 
     def __init__(self, *, build_flow_id: str, build_id: str | int, **kwargs: Any) -> None:
@@ -388,31 +466,31 @@ class DaoCloudBuildTrigger(DaoCloudTrigger):
         self.build_flow_id = build_flow_id
         self.build_id = build_id
 
-    def wait(self) -> waits.BuildWait:
+    @property
+    def resource_id(self) -> str:
+        """The id of the resource that is waited for."""
+        return self.build_flow_id
+
+    def wait(self) -> BuildWait:
         """Return what to wait for."""
-        return waits.BuildWait(self.build_flow_id, self.build_id)
+        from airflow_provider_daocloud.resources.openapi.build_flow import BuildWait
+
+        return BuildWait(self.build_flow_id, self.build_id)
 
     def wait_arguments(self) -> dict[str, Any]:
         """Return the arguments of what to wait for."""
         return {"build_flow_id": self.build_flow_id, "build_id": self.build_id}
 
 
-def trigger_of(wait: waits.Wait) -> tuple[type[DaoCloudTrigger], dict[str, Any]]:
+def trigger_of(wait: Wait) -> tuple[type[DaoCloudTrigger], dict[str, Any]]:
     """Return the trigger that waits for the same, and the arguments that say what that is.
 
     :param wait: what to wait for.
     """
-    kinds: dict[str, type[DaoCloudTrigger]] = {
-        "action": DaoCloudActionTrigger,
-        "app": DaoCloudAppTrigger,
-        "build": DaoCloudBuildTrigger,
-        "build_flow": DaoCloudBuildFlowTrigger,
-        "stack_action": DaoCloudStackActionTrigger,
-    }
     fields = asdict(wait).items()  # type: ignore[call-overload]
     # JSON has no tuples, and Airflow no enums of ours.
     arguments = {
         name: [str(item) for item in value] if isinstance(value, tuple) else value
         for name, value in fields
     }
-    return kinds[wait.kind], arguments
+    return _TRIGGERS[wait.kind], arguments

@@ -25,6 +25,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_daocloud.api.openapi.builds import list_build_flows
+from airflow_provider_daocloud.api.validation import path_segment
+from airflow_provider_daocloud.core.waiting.refusals import has_become_permanent
+from airflow_provider_daocloud.core.waiting.wait import WaitState, is_permanent
+
 try:
     from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 except ImportError:
@@ -37,31 +42,34 @@ try:
 except ImportError:  # before 3.3
     SharedStreamProducer = object  # type: ignore[assignment, misc, unused-ignore]
 
-from airflow_provider_daocloud import waits
-from airflow_provider_daocloud.api import protocol
 from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError
-from airflow_provider_daocloud.api.models import BUILD_ACTIVE, BUILD_FAILED, BuildFlow, BuildStatus
-from airflow_provider_daocloud.arguments import DEFAULT_MAX_OUTAGE, check_seconds
+from airflow_provider_daocloud.api.openapi.builds import (
+    BUILD_ACTIVE,
+    BUILD_FAILED,
+    BuildFlow,
+    BuildStatus,
+)
+from airflow_provider_daocloud.api.validation import DEFAULT_MAX_OUTAGE, check_seconds
 from airflow_provider_daocloud.compat import AirflowNotFoundException
-from airflow_provider_daocloud.triggers.accounts import FRESH, accounts
+from airflow_provider_daocloud.triggers.poller_registry import FRESH, poller_registry
 
 if TYPE_CHECKING:
-    from airflow_provider_daocloud.triggers.poller import Poller
+    from airflow_provider_daocloud.core.polling.poller import Poller
 
 log = logging.getLogger(__name__)
 
 DEFAULT_POLL_INTERVAL = 30.0
-# The longest pause between two tries of what no retry is likely to mend, in seconds.
+# The longest pause between two attempts at what no retry is likely to fix, in seconds.
 SLOW = 300.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at all build flows.
+class Observation:
+    """One observation of all build flows.
 
-    :param number: counts the looks of one stream.
+    :param number: counts the observations of one stream.
     :param flows: the build flows, by their ids.
-    :param stored: Airflow has stored the events of all looks up to this one.
+    :param stored: Airflow has stored the events of all observations up to this one.
     """
 
     number: int
@@ -70,13 +78,13 @@ class Look:
 
 
 class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore]
-    """Looks at the build flows of a connection, for as long as it is iterated over.
+    """Observes the build flows of a connection, for as long as it is iterated over.
 
-    It never ends by itself: whatever happens is logged when it begins and when it is over, and
-    looked at again.
+    It never ends by itself: a fault is logged when it begins and when it is over, and the build
+    flows are observed again.
 
     :param daocloud_conn_id: the Connection of type ``daocloud``.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two observations.
     """
 
     def __init__(self, daocloud_conn_id: str, poll_interval: float) -> None:
@@ -84,33 +92,36 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
         self._interval = poll_interval
         self._stored = -1
         self._poller: Poller | None = None
-        # While nothing can be read: whether somebody must mend it.
+        # While nothing can be read: whether somebody must fix it.
         self._lasting: bool | None = None
         self._misses = 0
-        # Since when nothing can be read, and what `waits.is_permanent` keeps.
+        # Since when nothing can be read, and what `has_become_permanent` keeps.
         self._since: float | None = None
-        self._memory: waits.Memory = {}
+        self._wait_state: WaitState = {}
         # Whether the connection may have been edited.
         self._doubted = False
 
-    async def open_stream(self) -> AsyncGenerator[tuple[Look, int]]:
-        """Yield looks with their numbers."""
+    async def open_stream(self) -> AsyncGenerator[tuple[Observation, int]]:
+        """Yield observations with their numbers."""
         number = 0
         try:
             while True:
                 pause = self._interval
                 try:
-                    poller = await self._join()
+                    poller = await self._find_poller()
                     wait = poller.budget.wait(timely=True)
                     if wait > 0:
                         await asyncio.sleep(min(wait, SLOW))
                         continue
-                    flows = await poller.ask(protocol.list_build_flows())
+                    flows = await poller.ask(list_build_flows())
                 except Exception as e:
                     pause = self._missed(e)
                 else:
                     self._seen()
-                    yield Look(number, {flow.id: flow for flow in flows}, self._stored), number
+                    yield (
+                        Observation(number, {flow.id: flow for flow in flows}, self._stored),
+                        number,
+                    )
                     number += 1
                 if self._poller is not None:
                     pause = self._poller.spare(pause)
@@ -120,44 +131,44 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
             await self._leave()
 
     async def advance(self, batch: Sequence[Any]) -> None:
-        """Take in that the events of some looks are stored. Airflow calls it, in their order."""
+        """Take in that the events of a batch are stored. Airflow calls it, in their order."""
         self._stored = batch[-1].broker_payload
 
     def get_advance_lane(self, broker_payload: object) -> None:
-        """All looks are in one order."""
+        """All observations are in one order."""
 
     async def aclose(self) -> None:
         """Everything is closed when the stream is."""
 
-    async def _join(self) -> Poller:
+    async def _find_poller(self) -> Poller:
         """Return the poller of the connection, as the connection is now."""
-        # What no retry mends, an edit of the connection may; a token can have been rotated.
+        # An edit of the connection may fix what no retry does; the token may be a new one.
         max_age = 1.0 if self._doubted else FRESH
         try:
-            endpoint = await accounts().endpoint(self._conn_id, max_age=max_age)
+            endpoint = await poller_registry().endpoint(self._conn_id, max_age=max_age)
         except Exception:
             if self._poller is None:
                 raise
-            return self._poller  # whatever an edit or an outage broke: go on with what worked
+            return self._poller  # whatever an edit or an outage broke: continue with what worked
         if self._poller is None or self._poller.client.endpoint != endpoint:
             await self._leave()
-            self._poller = accounts().poller(endpoint)
+            self._poller = poller_registry().poller(endpoint)
         return self._poller
 
     async def _leave(self) -> None:
         poller, self._poller = self._poller, None
         if poller is not None and not len(poller):  # no deferred task uses it
             await poller.client.close()
-            accounts().forget_idle()
+            poller_registry().forget_idle()
 
     def _seen(self) -> None:
         if self._lasting is not None:
             log.info("The build flows of connection %r can be read again.", self._conn_id)
         self._lasting, self._misses, self._since, self._doubted = None, 0, None, False
-        self._memory = {"read": True}
+        self._wait_state = {"read": True}
 
     def _missed(self, error: Exception) -> float:
-        """Tell of a fault when it begins, and return the pause until the next look."""
+        """Log a fault when it begins, and return the pause until the next poll."""
         lasting = self._is_lasting(error, time.time())
         self._doubted = lasting or (isinstance(error, CallError) and error.status == 401)
         if lasting is not self._lasting:
@@ -167,7 +178,7 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
                 logging.ERROR if lasting else logging.WARNING,
                 "The build flows of connection %r cannot be read%s: %s",
                 self._conn_id,
-                ", which somebody must mend" if lasting else "; looking again",
+                ", which somebody must fix" if lasting else "; polling continues",
                 # The text of an error that is not ours may hold a secret.
                 str(error) if ours else f"{type(error).__name__} inside Airflow",
             )
@@ -177,20 +188,20 @@ class BuildFlowStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore
         return max(self._interval, min(SLOW, self._interval * 2.0**self._misses))
 
     def _is_lasting(self, error: Exception, now: float) -> bool:
-        """Whether somebody must mend it, as far as can be told."""
+        """Whether somebody must fix it, as far as is known."""
         self._since = now if self._since is None else self._since
         if isinstance(error, CallError):
             stays = now - self._since >= DEFAULT_MAX_OUTAGE
-            permanent = waits.is_permanent(error, self._memory, now, DEFAULT_MAX_OUTAGE)
-            return permanent or (waits.is_fatal(error) and stays)
+            permanent = has_become_permanent(error, self._wait_state, now, DEFAULT_MAX_OUTAGE)
+            return permanent or (is_permanent(error) and stays)
         return isinstance(error, AirflowNotFoundException | InputError)
 
 
 class DaoCloudNewBuildTrigger(BaseEventTrigger):
     """Fires for each new successful build of a build flow: ``GET /v1/build-flows``.
 
-    DaoCloud shows only the latest build, so of several builds between two looks only the newest
-    successful one fires. What was there when the watcher began does not fire.
+    DaoCloud shows only the latest build, so of several builds between two observations only the
+    newest successful one fires. A build that was there when the watcher began does not fire.
 
     Delivery is at least once: a repeated event has the same ``build_flow_id`` and ``package_id``.
 
@@ -200,8 +211,8 @@ class DaoCloudNewBuildTrigger(BaseEventTrigger):
 
     :param build_flow_id: the build flow's id.
     :param daocloud_conn_id: the Connection of type ``daocloud``.
-    :param poll_interval: seconds between two looks. Watchers of the same connection with the same
-        interval share their looks.
+    :param poll_interval: seconds between two observations. Watchers of the same connection with the
+        same interval share them.
     :raises InputError: an argument is unusable.
     """
 
@@ -213,7 +224,7 @@ class DaoCloudNewBuildTrigger(BaseEventTrigger):
         **_unknown: Any,  # arguments of a later version
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        protocol.segment("build_flow_id", build_flow_id)
+        path_segment("build_flow_id", build_flow_id)
         self.build_flow_id = build_flow_id
         self.daocloud_conn_id = daocloud_conn_id
         self.poll_interval = check_seconds("poll_interval", poll_interval)
@@ -230,34 +241,36 @@ class DaoCloudNewBuildTrigger(BaseEventTrigger):
         )
 
     def shared_stream_key(self) -> Hashable:
-        """Return what watchers have in common that share their looks (3.3+)."""
+        """Return what watchers that share observations have in common (3.3+)."""
         return ("airflow_provider_daocloud", self.daocloud_conn_id, self.poll_interval)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> BuildFlowStream:
-        """Return the looks that watchers share (3.3+).
+        """Return the observations that watchers share (3.3+).
 
-        Not the simpler ``open_shared_stream``: only a producer is told when an event is stored.
+        Not the simpler ``open_shared_stream``: only a producer learns when an event is stored.
         """
         return BuildFlowStream(kwargs["daocloud_conn_id"], kwargs["poll_interval"])
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire for new builds, with looks of its own (before 3.3)."""
-        looks = BuildFlowStream(self.daocloud_conn_id, self.poll_interval).open_stream()
-        async with aclosing(looks):
-            async for event in self.filter_shared_stream(look async for look, _ in looks):
+        """Fire for new builds, with observations of its own (before 3.3)."""
+        observations = BuildFlowStream(self.daocloud_conn_id, self.poll_interval).open_stream()
+        async with aclosing(observations):
+            async for event in self.filter_shared_stream(
+                observation async for observation, _ in observations
+            ):
                 yield event
 
     async def filter_shared_stream(
-        self, shared_stream: AsyncIterator[Look]
+        self, shared_stream: AsyncIterator[Observation]
     ) -> AsyncIterator[TriggerEvent]:
         """Fire for the new builds of this trigger's flow.
 
-        :param shared_stream: the looks at all flows.
+        :param shared_stream: the observations of all flows.
         """
         news = _News(self)
-        async for look in shared_stream:
-            event = await news.of(look)
+        async for observation in shared_stream:
+            event = await news.of(observation)
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
@@ -268,47 +281,51 @@ class _News:
     def __init__(self, trigger: DaoCloudNewBuildTrigger) -> None:
         self._flow_id = trigger.build_flow_id
         self._log = trigger.log
-        self._mark = _Mark(trigger)
-        # The look whose event must be stored before what was seen is kept.
+        self._watermark = Watermark(trigger)
+        # The observation whose event must be stored before the watermark is.
         self._unkept: int | None = None
         self._doubtful: str | None = None
         self._missing = False
 
-    async def of(self, look: Look) -> dict[str, Any] | None:
-        """Return the event that a look gives rise to, if there is one."""
-        if not await self._mark.load():
+    async def of(self, observation: Observation) -> dict[str, Any] | None:
+        """Return the event of an observation, if it shows a new build."""
+        if not await self._watermark.load():
             return None
-        if self._unkept is not None and look.stored >= self._unkept and await self._mark.save():
+        if (
+            self._unkept is not None
+            and observation.stored >= self._unkept
+            and await self._watermark.save()
+        ):
             self._unkept = None
-        flow = look.flows.get(self._flow_id)
+        flow = observation.flows.get(self._flow_id)
         if flow is None:
             if not self._missing:
                 self._log.warning(
                     "There is no build flow %s among the %d that the token can see.",
                     self._flow_id,
-                    len(look.flows),
+                    len(observation.flows),
                 )
             self._missing = True
             return None
         self._missing = False
-        if not self._mark.known:
+        if not self._watermark.known:
             self._log.info("Watching build flow %s from package %s on.", flow.id, flow.package_id)
-            self._mark.package_id, self._mark.known = flow.package_id, True
-            self._unkept = None if await self._mark.save() else look.number
+            self._watermark.package_id, self._watermark.known = flow.package_id, True
+            self._unkept = None if await self._watermark.save() else observation.number
             return None
         if not self._is_new(flow):
             return None
         event = {
             "build_flow_id": flow.id,
             "package_id": flow.package_id,
-            "previous_package_id": self._mark.package_id,
+            "previous_package_id": self._watermark.package_id,
             "build_flow": flow.as_dict(),
         }
-        self._mark.package_id, self._unkept = flow.package_id, look.number
+        self._watermark.package_id, self._unkept = flow.package_id, observation.number
         return event
 
     def _is_new(self, flow: BuildFlow) -> bool:
-        if not flow.package_id or flow.package_id == self._mark.package_id:
+        if not flow.package_id or flow.package_id == self._watermark.package_id:
             return False
         if flow.status in BUILD_FAILED:
             # The package is that of the last build that succeeded, so one has, just before this
@@ -329,7 +346,7 @@ class _News:
         return flow.status in BUILD_ACTIVE and flow.package_id != self._doubtful
 
 
-class _Mark:
+class Watermark:
     """The package that was seen last, kept in the asset's state store where there is one (3.3+)."""
 
     def __init__(self, trigger: DaoCloudNewBuildTrigger) -> None:
@@ -342,7 +359,7 @@ class _Mark:
         self._trouble = False
 
     async def load(self) -> bool:
-        """Read it once; return whether what is to be known of it is known."""
+        """Read it once; return whether it has been read."""
         if self._loaded:
             return True
         try:
@@ -378,8 +395,8 @@ class _Mark:
             "poll intervals, or use one asset."
         )
 
-    def _failed(self, what: str, error: Exception) -> None:
+    def _failed(self, verb: str, error: Exception) -> None:
         if not self._trouble:
             # The text of a foreign error may hold a secret.
-            self._log.warning("The asset's state cannot be %s (%s).", what, type(error).__name__)
+            self._log.warning("The asset's state cannot be %s (%s).", verb, type(error).__name__)
         self._trouble = True

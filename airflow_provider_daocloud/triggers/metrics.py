@@ -6,7 +6,8 @@ from __future__ import annotations
 def gauge(name: str, value: float) -> None:
     """Set ``daocloud.<name>``.
 
-    :param name: ``waiters`` (waits that a poller serves), ``budget_left`` (calls in this hour).
+    :param name: ``subscriptions`` (waits that a poller serves), ``budget_left`` (requests that
+        remain in this hour).
     :param value: the value.
     """
     from airflow_provider_daocloud.compat import Stats
@@ -17,7 +18,7 @@ def gauge(name: str, value: float) -> None:
 def count(name: str) -> None:
     """Add one to the counter ``daocloud.<name>``.
 
-    :param name: ``polls`` (calls made to look), ``outages`` (DaoCloud became unreadable).
+    :param name: ``polls`` (requests of the poller), ``outages`` (DaoCloud became unreadable).
     """
     from airflow_provider_daocloud.compat import Stats
 

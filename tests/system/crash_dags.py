@@ -15,16 +15,16 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
-from airflow_provider_daocloud.operators.builds import DaoCloudTriggerBuildOperator
 from airflow_provider_daocloud.operators.daocloud import (
-    DaoCloudActOperator,
     DaoCloudAppActionOperator,
+    DaoCloudBaseOperator,
     DaoCloudRedeployOperator,
+    DaoCloudTriggerBuildOperator,
 )
 
 HERE = Path(os.environ.get("CRASHES", Path(__file__).parent))
 ALIKE: dict[str, Any] = {
-    "settle": 6.0,
+    "settle_time": 6.0,
     "poll_interval": 2.0,
     "retries": 2,
     "retry_delay": timedelta(seconds=1),
@@ -64,8 +64,8 @@ class DyingStore:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Mortal(DaoCloudActOperator):
-    """An operator whose process says which one it is, and dies where it is told to."""
+class Mortal(DaoCloudBaseOperator):
+    """An operator whose process says which one it is, and dies where it has to."""
 
     def __init__(self, *, point: str = "", dies_with: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)

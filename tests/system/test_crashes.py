@@ -1,7 +1,7 @@
 """A task's process is killed at each point of its life, by real Airflow 3.3: one action remains.
 
 Every row of the table is a task with an app of its own; all of them run in one Airflow. What the
-run gave stands in ``docs/exactly-once.md``: written by ``WRITE_DOCS=1``, and held by this test.
+run gave is in ``docs/no-duplicate-actions.md``: ``WRITE_DOCS=1`` writes it, and this test holds it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import pytest
 
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox, Served, World
 from scripts.airflow_processes import Airflow
-from tests.acting.pages import hold_page
+from tests.support.pages import hold_page
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 # All rows take some minutes; a machine may be slow, but a test ends.
-PATIENCE = 1500.0
+RETRY_TIMEOUT = 1500.0
 # One step of one task.
 STEP_PATIENCE = 240.0
 
@@ -52,8 +52,8 @@ POINTS = {
     "after DaoCloud took the POST, before its answer": "held",
     "between the answer and the journal": "before accepted",
     "while it waits": "waiting",
-    "between the end of the action and the journal": "before settled",
-    "between the journal and the return": "after settled",
+    "between the end of the action and the journal": "before finished",
+    "between the journal and the return": "after finished",
 }
 RIDDLES = ("held", "before accepted")
 
@@ -63,38 +63,38 @@ class Row:
     """One task, one app, one death."""
 
     point: str
-    asked: str
+    record: str
     deferrable: bool
-    on_ambiguous: str = "verify"
+    on_ambiguous: str = "reconcile"
 
     @property
     def task_id(self) -> str:
         mode = "deferrable" if self.deferrable else "blocking"
-        words = f"{self.point}-{self.asked}-{mode}-{self.on_ambiguous}"
+        words = f"{self.point}-{self.record}-{mode}-{self.on_ambiguous}"
         return words.replace(" ", "_")
 
     @property
     def expected(self) -> str:
         """What the issue of this row has to be."""
-        if self.asked == "rollback":
+        if self.record == "rollback":
             return "1 release, 1 rollback, both stories told"
         if self.point not in RIDDLES:
             return "1 action, success"
-        if self.on_ambiguous == "adopt" or self.asked not in NO_PROOF:
+        if self.on_ambiguous == "adopt" or self.record not in NO_PROOF:
             return "1 action, success by what the app shows"
         return "1 action, outcome unknown"
 
 
 POINTS_BY_WRITE = {write: words for words, write in POINTS.items()}
 ROWS = [
-    Row(point, asked, deferrable)
+    Row(point, record, deferrable)
     for point in POINTS_BY_WRITE
-    for asked in ASKED
+    for record in ASKED
     for deferrable in (False, True)
 ] + [
-    Row(point, asked, deferrable, "adopt")
+    Row(point, record, deferrable, "adopt")
     for point in RIDDLES
-    for asked in LEAVE_NO_TRACE
+    for record in LEAVE_NO_TRACE
     for deferrable in (False, True)
 ]
 
@@ -103,16 +103,16 @@ def fill(world: World) -> None:
     """Give each row its app, in the state from which its action leads away."""
     day = world.now() - 86400.0
     for row in ROWS:
-        if row.asked == "build of a branch":
+        if row.record == "build of a branch":
             world.add_build_flow(row.task_id, build_flow_id=row.task_id)
             if row.point == "waiting":
                 world.plan_build(BuildPlan(by_hand=True, build_flow_id=row.task_id))
             continue
-        state = "STOPPED" if row.asked == "start" else "RUNNING"
+        state = "STOPPED" if row.record == "start" else "RUNNING"
         world.add_app(
             row.task_id, app_id=row.task_id, state=state, release_name="v1", last_operated_at=day
         )
-        if row.asked == "rollback":
+        if row.record == "rollback":
             world.plan(ActionPlan(leaves="NOT_RUNNING", app_id=row.task_id))
         if row.point == "waiting":
             world.plan(ActionPlan(by_hand=True, app_id=row.task_id))
@@ -134,10 +134,10 @@ def sandbox(seen: Counter[tuple[str, str]]) -> Iterator[Sandbox]:
 
     with Sandbox(fill=fill, rate_limit=10**6, on_served=count) as sandbox:
         for row in ROWS:
-            if row.point == "held" and row.asked == "build of a branch":
+            if row.point == "held" and row.record == "build of a branch":
                 sandbox.fault("hold", call="POST", effect="after", build_flow_id=row.task_id)
             elif row.point == "held":
-                skip = 1 if row.asked == "rollback" else 0
+                skip = 1 if row.record == "rollback" else 0
                 sandbox.fault("hold", call="POST", effect="after", app_id=row.task_id, skip=skip)
         yield sandbox
 
@@ -150,8 +150,8 @@ def crashes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "task_id": row.task_id,
             "app_id": row.task_id,
-            "action": ASKED[row.asked][0],
-            "release_name": ASKED[row.asked][1],
+            "action": ASKED[row.record][0],
+            "release_name": ASKED[row.record][1],
             "point": row.point,
             "deferrable": row.deferrable,
             "on_ambiguous": row.on_ambiguous,
@@ -337,11 +337,11 @@ def test_crash_table(
     run = Run(airflow, crashes, "crashes")
     waiting = [row for row in ROWS if row.point == "waiting"]
     to_kill = {row.task_id for row in waiting if not row.deferrable}
-    to_finish: dict[str, int] = {}  # apps, and how many looks at their action there were before
+    to_finish: dict[str, int] = {}  # apps, and how many polls of their action there were before
     deferred = {row.task_id for row in waiting if row.deferrable}
     triggerer_killed = False
 
-    def looks(task_id: str) -> int:
+    def observations(task_id: str) -> int:
         if task_id in sandbox.world.build_flows:
             return seen[task_id, "get_build"]
         found = waited_for(task_id)
@@ -351,23 +351,23 @@ def test_crash_table(
         found = actions(sandbox, task_id)
         return found[1:] if "-rollback-" in task_id else found
 
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + RETRY_TIMEOUT
     while (state := run.ask("GET", run.path)["state"]) not in ("success", "failed"):
         airflow.check()
         assert time.monotonic() < end, run.tasks()
         for held in list(sandbox.service.held.values()):
             run.kill(held.params.get("app_id") or held.params["build_flow_id"])
             sandbox.service.release(held.id, drop=True)
-        for app_id in [a for a in to_kill if looks(a)]:
+        for app_id in [a for a in to_kill if observations(a)]:
             run.kill(app_id)
             to_kill.remove(app_id)
-            to_finish[app_id] = looks(app_id)
-        if not triggerer_killed and all(looks(app_id) for app_id in deferred):
+            to_finish[app_id] = observations(app_id)
+        if not triggerer_killed and all(observations(app_id) for app_id in deferred):
             airflow.kill("triggerer")
-            to_finish |= {app_id: looks(app_id) for app_id in deferred}
+            to_finish |= {app_id: observations(app_id) for app_id in deferred}
             airflow.start("triggerer")
             triggerer_killed = True
-        for app_id in [a for a, n in to_finish.items() if looks(a) > n]:
+        for app_id in [a for a, n in to_finish.items() if observations(a) > n]:
             # Somebody waits for it again.
             del to_finish[app_id]
             if app_id in sandbox.world.build_flows:
@@ -429,17 +429,18 @@ def rollback(run: Run, state: str, found: list[Any], task_id: str) -> str:
 
 def table(outcomes: dict[Row, str]) -> str:
     """Return the outcomes as a table; both modes in one cell where they are the same."""
-    columns = [(asked, "verify") for asked in ASKED] + [(a, "adopt") for a in LEAVE_NO_TRACE]
-    heads = [a if how == "verify" else f'{a}, `on_ambiguous="adopt"`' for a, how in columns]
+    columns = [(record, "reconcile") for record in ASKED] + [(a, "adopt") for a in LEAVE_NO_TRACE]
+    heads = [a if how == "reconcile" else f'{a}, `on_ambiguous="adopt"`' for a, how in columns]
     lines = [
         "| killed | " + " | ".join(heads) + " |",
         "| --- |" + " --- |" * len(columns),
     ]
     for words, point in POINTS.items():
         cells = []
-        for asked, how in columns:
+        for record, how in columns:
             both = [
-                outcomes.get(Row(point, asked, deferrable, how), "") for deferrable in (False, True)
+                outcomes.get(Row(point, record, deferrable, how), "")
+                for deferrable in (False, True)
             ]
             same = both[0] == both[1]
             cells.append(both[0] if same else f"{both[0]}; deferrable: {both[1]}")
@@ -452,7 +453,7 @@ def table(outcomes: dict[Row, str]) -> str:
 MODES = ("blocking", "deferrable")
 
 
-class Wish(Run):
+class Invocation(Run):
     """A DAG run whose task ``act`` redeploys an app of its own, in an action ended by hand."""
 
     def __init__(
@@ -476,14 +477,14 @@ class Wish(Run):
         return actions(self.sandbox, self.app.id)
 
     @property
-    def looks(self) -> int:
-        """How often somebody has looked at its actions."""
+    def observations(self) -> int:
+        """How often its actions were observed."""
         return self.seen[self.app.id, "get_action"]
 
     def until_watched(self) -> None:
-        """Wait until somebody looks at its action, from now on."""
-        before = self.looks
-        self.until(lambda: self.looks > before, "a look")
+        """Wait until its action is observed, from now on."""
+        before = self.observations
+        self.until(lambda: self.observations > before, "a poll")
 
     def finish(self) -> str:
         """Let its last action succeed; return the action's id."""
@@ -495,12 +496,12 @@ class Wish(Run):
 @pytest.fixture
 def begin(
     airflow: Airflow, crashes: Path, sandbox: Sandbox, seen: Counter[tuple[str, str]]
-) -> Callable[[str], Wish]:
-    return lambda mode: Wish(airflow, crashes, sandbox, seen, mode)
+) -> Callable[[str], Invocation]:
+    return lambda mode: Invocation(airflow, crashes, sandbox, seen, mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_clear_after_success_acts_again(begin: Callable[[str], Wish], mode: str) -> None:
+def test_clear_after_success_acts_again(begin: Callable[[str], Invocation], mode: str) -> None:
     run = begin(mode)
     run.until_watched()
     run.finish()
@@ -520,13 +521,13 @@ def test_clear_after_success_acts_again(begin: Callable[[str], Wish], mode: str)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_clear_while_it_runs_joins(begin: Callable[[str], Wish], mode: str) -> None:
+def test_clear_while_it_runs_joins(begin: Callable[[str], Invocation], mode: str) -> None:
     run = begin(mode)
     run.until_watched()
     first = run.wait_for("running" if mode == "blocking" else "deferred")
 
     run.clear()
-    run.until(lambda: "joining it" in run.log(), "joining")
+    run.until(lambda: "is in progress: waiting for it" in run.log(), "joining")
     run.until_watched()
     run.finish()
 
@@ -539,9 +540,9 @@ def test_clear_while_it_runs_joins(begin: Callable[[str], Wish], mode: str) -> N
 
 @pytest.mark.parametrize("mode", MODES)
 def test_clear_while_it_runs_acts_again_if_the_action_ends_meanwhile(
-    begin: Callable[[str], Wish], sandbox: Sandbox, mode: str
+    begin: Callable[[str], Invocation], sandbox: Sandbox, mode: str
 ) -> None:
-    """Nobody can look at the action from the clear to its end."""
+    """Nobody can observe the action from the clear to its end."""
     run = begin(mode)
     run.until_watched()
     run.wait_for("running" if mode == "blocking" else "deferred")
@@ -564,20 +565,20 @@ def test_clear_while_it_runs_acts_again_if_the_action_ends_meanwhile(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_mark_failed_says_what_goes_on_and_a_clear_joins_it(
-    begin: Callable[[str], Wish], mode: str
+    begin: Callable[[str], Invocation], mode: str
 ) -> None:
     run = begin(mode)
     run.until_watched()
     run.wait_for("running" if mode == "blocking" else "deferred")
 
     run.mark_failed()
-    run.until(lambda: "goes on at DaoCloud" in run.log(), "a word")
+    run.until(lambda: "continues at DaoCloud" in run.log(), "a word")
     assert run.actions[0].id in run.log()
     assert run.actions[0].state == "IN_PROCESS"
     assert run.journal["phase"] == "accepted"
     run.wait_for_run("failed")
     run.clear()
-    run.until(lambda: "joining it" in run.log(), "joining")
+    run.until(lambda: "is in progress: waiting for it" in run.log(), "joining")
     run.finish()
 
     run.wait_for("success", try_number=2)
@@ -585,7 +586,7 @@ def test_mark_failed_says_what_goes_on_and_a_clear_joins_it(
 
 
 def test_a_task_that_was_cleared_posts_no_more(
-    begin: Callable[[str], Wish], sandbox: Sandbox
+    begin: Callable[[str], Invocation], sandbox: Sandbox
 ) -> None:
     """It still lives for some seconds, but cannot write its intent any more."""
     sandbox.fault("hold", call="get_app")
@@ -599,23 +600,23 @@ def test_a_task_that_was_cleared_posts_no_more(
 
     run.wait_for("success", try_number=2)
     assert len(run.actions) == 1
-    assert run.journal["wish"]["try_number"] == 2
+    assert run.journal["invocation"]["try_number"] == 2
 
 
 def test_a_killed_process_and_a_clear_of_another_task_join_what_runs(
-    begin: Callable[[str], Wish],
+    begin: Callable[[str], Invocation],
 ) -> None:
     run = begin("blocking")
     run.until_watched()
     killed_and_cleared(run)
-    run.until(lambda: "joining it" in run.log(), "joining")
+    run.until(lambda: "is in progress: waiting for it" in run.log(), "joining")
     run.finish()
     run.wait_for("success", try_number=2)
     assert len(run.actions) == 1
 
 
 def test_a_killed_process_and_a_clear_of_another_task_are_no_second_action(
-    begin: Callable[[str], Wish], sandbox: Sandbox
+    begin: Callable[[str], Invocation], sandbox: Sandbox
 ) -> None:
     """The action has ended, nobody can tell whose result it is, and nothing is sent."""
     run = begin("blocking")
@@ -627,12 +628,12 @@ def test_a_killed_process_and_a_clear_of_another_task_are_no_second_action(
     sandbox.release(drop=True)
 
     task = run.wait_for("failed")
-    assert "Which one cannot be told" in run.log()
+    assert "Nobody can tell which" in run.log()
     assert (task["max_tries"], run.clears) == (2, 1)
     assert len(run.actions) == 1
 
 
-def killed_and_cleared(run: Wish) -> None:
+def killed_and_cleared(run: Invocation) -> None:
     """Kill the process of the task, and clear another task of its DAG run before the next try."""
     run.until(lambda: run.task("bystander")["state"] == "success", "the other task")
     run.clear("bystander")

@@ -31,7 +31,7 @@ ACTION_SECONDS = 30.0
 # These take longer, so that both triggerers have many waits at that moment.
 LONG = range(APPS // 2 - 40, APPS // 2 - 10)
 # A run takes some minutes; a machine may be slow, but a test ends.
-PATIENCE = 1200.0
+RETRY_TIMEOUT = 1200.0
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def airflow(tmp_path: Path, sandbox: Sandbox) -> Iterator[Airflow]:
     with deployed.postgres() as database, deployed.redis() as broker:
         more |= deployed.settings(database, broker)
         with Airflow(home, dags_folder, components=deployed.components(home), **more) as airflow:
-            airflow.wait_until_up(DAG_ID, PATIENCE)
+            airflow.wait_until_up(DAG_ID, RETRY_TIMEOUT)
             yield airflow
 
 
 def until(airflow: Airflow, true: Callable[[], object]) -> None:
     """Wait until something is true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + RETRY_TIMEOUT
     while not true():
         airflow.check()
         assert time.monotonic() < end

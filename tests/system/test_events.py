@@ -24,8 +24,8 @@ pytestmark = [
 
 EXAMPLE = Path(__file__).parents[2] / "example_dags" / "daocloud_on_new_build.py"
 DAG_ID = "daocloud_on_new_build"
-PATIENCE = 240.0
-# The example looks every 15 s; a test need not wait so long.
+RETRY_TIMEOUT = 240.0
+# The example polls every 15 s; a test need not wait so long.
 INTERVAL = 2
 
 
@@ -65,13 +65,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Itera
             lambda: f"from package {old} on" in written(airflow, "triggerer"),
             "the watcher has begun",
         )
-        looks(airflow, sandbox, 2)
+        observations(airflow, sandbox, 2)
         yield airflow
 
 
 def wait_until(airflow: Airflow, true: Callable[[], Any], what: str) -> Any:
     """Wait until something is true, and return it."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + RETRY_TIMEOUT
     while not (found := true()):
         airflow.check()
         if time.monotonic() > end:
@@ -79,7 +79,7 @@ def wait_until(airflow: Airflow, true: Callable[[], Any], what: str) -> Any:
                 f"--- {name}\n" + "\n".join(written(airflow, name).splitlines()[-40:])
                 for name in ("triggerer", "scheduler")
             )
-            raise AssertionError(f"{what}: not after {PATIENCE:.0f} s\n{logs}")
+            raise AssertionError(f"{what}: not after {RETRY_TIMEOUT:.0f} s\n{logs}")
         time.sleep(0.5)
     return found
 
@@ -88,16 +88,16 @@ def written(airflow: Airflow, component: str) -> str:
     return (airflow.home / f"{component}.log").read_text(errors="replace")
 
 
-def looks(airflow: Airflow, sandbox: Sandbox, more: int) -> None:
-    """Wait for some further looks."""
+def observations(airflow: Airflow, sandbox: Sandbox, more: int) -> None:
+    """Wait for some further polls."""
     before = sandbox.counts["list_build_flows"]
     wait_until(
-        airflow, lambda: sandbox.counts["list_build_flows"] >= before + more, f"{more} looks"
+        airflow, lambda: sandbox.counts["list_build_flows"] >= before + more, f"{more} polls"
     )
 
 
-def looked_within(sandbox: Sandbox, seconds: float) -> bool:
-    """Say whether there is a look within the next seconds."""
+def polled_within(sandbox: Sandbox, seconds: float) -> bool:
+    """Say whether there is a poll within the next seconds."""
     before, end = sandbox.counts["list_build_flows"], time.monotonic() + seconds
     while time.monotonic() < end:
         if sandbox.counts["list_build_flows"] > before:
@@ -158,7 +158,7 @@ def test_a_failed_build_deploys_nothing_and_the_next_good_one_does(
     before, deployed = len(runs(airflow)), sandbox.effects["redeploy_app"]
     sandbox.world.start_build("web", BuildPlan(outcome="Failure"))
     wait_until(airflow, lambda: sandbox.world.build_flow("web").status == "Failure", "it failed")
-    looks(airflow, sandbox, 2)
+    observations(airflow, sandbox, 2)
     assert (len(runs(airflow)), len(events(airflow))) == (before, before)
 
     sandbox.world.start_build("web")
@@ -172,9 +172,9 @@ def test_a_failed_build_deploys_nothing_and_the_next_good_one_does(
 def test_a_triggerer_killed_between_build_and_event_loses_nothing(
     airflow: Airflow, sandbox: Sandbox
 ) -> None:
-    """It is killed while its look at the new build is under way: it never learns of it."""
+    """It is killed while its poll for the new build is under way: it never learns of it."""
     before, deployed = len(runs(airflow)), sandbox.effects["redeploy_app"]
-    looks(airflow, sandbox, 2)  # what was seen last is kept by the look after its event
+    observations(airflow, sandbox, 2)  # the watermark is kept by the poll after its event
     sandbox.fault("hold", call="list_build_flows", times=None)
     assert len(sandbox.wait_held(timeout=60)) == 1
     sandbox.world.start_build("web")
@@ -186,7 +186,7 @@ def test_a_triggerer_killed_between_build_and_event_loses_nothing(
     assert new not in [event["package_id"] for event in events(airflow)]
     airflow.start("triggerer")
     ended(airflow, before + 1)
-    looks(airflow, sandbox, 3)
+    observations(airflow, sandbox, 3)
 
     assert [event["package_id"] for event in events(airflow)].count(new) == 1
     assert len(runs(airflow)) == before + 1
@@ -208,9 +208,9 @@ def test_a_triggerer_killed_just_after_the_event_deploys_no_second_time(
 
     airflow.kill("triggerer")
     airflow.start("triggerer")
-    looks(airflow, sandbox, 3)
+    observations(airflow, sandbox, 3)
     ended(airflow, before + 1)
-    looks(airflow, sandbox, 3)
+    observations(airflow, sandbox, 3)
     ended(airflow, before + 1)
 
     new = sandbox.world.build_flow("web").package_id
@@ -226,14 +226,14 @@ def test_what_is_built_while_the_dag_is_paused_deploys_once_when_it_is_not(
     before, deployed = len(runs(airflow)), sandbox.effects["redeploy_app"]
     airflow.ask("PATCH", f"/dags/{DAG_ID}", {"is_paused": True})
     # The watcher ends when the DAG is parsed again.
-    wait_until(airflow, lambda: not looked_within(sandbox, 5 * INTERVAL), "nobody looks")
+    wait_until(airflow, lambda: not polled_within(sandbox, 5 * INTERVAL), "nobody polls")
     for _ in range(2):
         sandbox.world.start_build("web")
         sandbox.world.finish_build("web")
 
     airflow.ask("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
     ended(airflow, before + 1)
-    looks(airflow, sandbox, 3)
+    observations(airflow, sandbox, 3)
 
     assert len(runs(airflow)) == before + 1
     assert sandbox.effects == {"redeploy_app": deployed + 1}

@@ -1,7 +1,7 @@
 """What a task hands over is the same whoever ends it: a worker or the triggerer, mapped or not.
 
 Under a real scheduler and triggerer, with Airflow's own XCom backend and with one that keeps every
-value in a file. The links of the tasks are looked at on the way: they must not lead to such a file.
+value in a file. The links of the tasks are checked on the way: they must not lead to such a file.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.deferral import airflow_version
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
+from airflow_provider_daocloud.triggers.deferral import airflow_version
 from scripts.airflow_processes import Airflow
 from tests.system.test_triggerer import run, succeeded, task_instances, until
 

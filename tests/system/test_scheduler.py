@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 PIPELINE = "daocloud_release_pipeline"
 # One run takes half a minute; a machine may be slow, but a test ends.
-PATIENCE = 300.0
+RETRY_TIMEOUT = 300.0
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def airflow(tmp_path: Path, sandbox: Sandbox) -> Iterator[Airflow]:
 
 def wait_for(airflow: Airflow, path: str, state: str) -> dict[str, Any]:
     """Wait until what the API shows under a path is in a state, and return it."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + RETRY_TIMEOUT
     while True:
         airflow.check()
         seen: dict[str, Any] = airflow.ask("GET", path)

@@ -11,8 +11,8 @@ from urllib.error import HTTPError
 
 import pytest
 
-from airflow_provider_daocloud.deferral import airflow_version
 from airflow_provider_daocloud.sandbox import ActionPlan, Options, Sandbox
+from airflow_provider_daocloud.triggers.deferral import airflow_version
 from scripts.airflow_processes import Airflow
 
 pytestmark = [
@@ -25,7 +25,7 @@ pytestmark = [
 WAITS, ENDED_BY_A_WORKER = 200, 20
 # An action takes about as long as Airflow needs to take note of a dead triggerer.
 ACTION_SECONDS = 15.0
-PATIENCE = 600.0
+RETRY_TIMEOUT = 600.0
 
 DAGS = """
 from airflow.sdk import DAG
@@ -102,7 +102,7 @@ def run(airflow: Airflow, dag_id: str, conf: dict[str, Any] | None = None) -> st
 
 def until(airflow: Airflow, true: Callable[[], object]) -> None:
     """Wait until something is true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + RETRY_TIMEOUT
     while not true():
         airflow.check()
         assert time.monotonic() < end
@@ -143,7 +143,7 @@ def log_of(airflow: Airflow, path: str, task_id: str) -> str:
 
 
 def until_watched(airflow: Airflow, path: str, told: str, *task_ids: str) -> None:
-    """Wait until the logs of tasks tell something, and their workers are long gone.
+    """Wait until the logs of tasks show something, and their workers are long gone.
 
     Airflow's LocalExecutor notes five seconds late that a process has ended. A task that is resumed
     at that very moment is failed (3.3.2), whatever it waited for.
@@ -167,7 +167,7 @@ def test_a_task_is_started_and_ended_by_the_trigger_without_a_worker(
     app = sandbox.world.add_app("one")
     sandbox.world.plan(ActionPlan(app_id=app.id, by_hand=True))
     action = sandbox.world.operate(app.id, "restart")
-    # What the trigger does is told in the task's log.
+    # The task's log says what the trigger does.
     told = f"action {action.id} of app {app.id} is IN_PROCESS"
 
     path = run(airflow, "one_wait", {"app_id": app.id, "action_id": action.id})
@@ -217,9 +217,9 @@ def test_nothing_is_lost_or_posted_twice_when_the_triggerer_dies(
     print(f"killed after {time.monotonic() - began:.0f} s, with {dict(states)}")
     assert states["deferred"]
 
-    looks = sandbox.counts["get_action"]
+    observations = sandbox.counts["get_action"]
     time.sleep(ACTION_SECONDS / 2)
-    assert sandbox.counts["get_action"] == looks  # only the triggerer looks
+    assert sandbox.counts["get_action"] == observations  # only the triggerer observes
     airflow.start("triggerer")
     until(airflow, lambda: succeeded(airflow, path))
     print(f"ended after {time.monotonic() - began:.0f} s, {dict(sandbox.counts)}")

@@ -34,7 +34,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def tour(tmp_path: Path) -> Iterator[screenshots.Tour]:
-    # What the browser's client says to asyncio about itself is not ours to mend.
+    # What the browser's client says to asyncio about itself is not ours to fix.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     home = tmp_path / "home"
     with screenshots.airflow(home) as airflow, screenshots.browser() as context:
@@ -57,7 +57,7 @@ def command(airflow: Airflow, *arguments: str) -> str:
 def test_a_person_sets_up_a_connection_runs_the_pipeline_and_follows_its_links(
     tour: screenshots.Tour, sandbox: Sandbox
 ) -> None:
-    """Add, test, mend, test again, run, and from each task to its place in the dashboard."""
+    """Add, test, fix, test again, run, and from each task to its place in the dashboard."""
     labels = tour.add_connection(sandbox, WRONG)
     own = [label for _, label, _ in provider_info.EXTRA_FIELDS.values()]
     assert set(labels) >= {"Base URL", "Access token", "Port", *own}

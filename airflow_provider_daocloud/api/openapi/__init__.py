@@ -1,0 +1,1 @@
+"""The resources of the Open API v1, and the requests on them."""

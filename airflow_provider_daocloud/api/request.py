@@ -1,0 +1,38 @@
+"""One request to an API, and how to read its response: pure, and sent by either client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_daocloud.api.generation import ApiGeneration
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """One request to DaoCloud, and how to read its response."""
+
+    name: str
+    method: str
+    path: str
+    parse: Callable[[Any], T] = field(repr=False, compare=False)
+    body: Any = None
+    # What else a 404 can mean, in words.
+    not_found_hint: str = field(default="", repr=False, compare=False)
+    # The API that it is a request of.
+    api: ApiGeneration = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the request changes something, so that sending it twice would do it twice."""
+        return self.method != "GET"
+
+    def record(self) -> dict[str, Any]:
+        """Return what identifies the request, as JSON-safe data: two equal records ask the same."""
+        return {"name": self.name, "path": self.path, "body": self.body}
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"

@@ -1,0 +1,1 @@
+"""The core: waiting, polling and submission. Knows no Airflow."""

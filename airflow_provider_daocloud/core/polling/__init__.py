@@ -1,0 +1,1 @@
+"""How one poller observes for many waits."""

@@ -1,0 +1,1 @@
+"""How a request is submitted once: plan, journal, evidence."""

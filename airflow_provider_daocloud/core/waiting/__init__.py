@@ -1,0 +1,1 @@
+"""What a wait is, and how it is judged."""
