@@ -78,6 +78,13 @@ matrix: $(UV) ## The quick tests on every Airflow and Python; the README's table
 test-system: .venv/airflow-3.3/.ready ## The tests that run a scheduler, a triggerer and an API server
 	$(PY) -m pytest -m system $(ARGS)
 
+# What the quick tests leave out of the machinery: whole branches, and nothing at all of the plan.
+.PHONY: coverage
+coverage: .venv/airflow-3.3/.ready ## Branch coverage of core/: above 95 %, and 100 % of the plan
+	$(PY) -m pytest $(PARALLEL) -m "not system" --cov --cov-report= tests/unit tests/behaviour $(ARGS)
+	$(PY) -m coverage report --fail-under=95
+	$(PY) -m coverage report --fail-under=100 --include='*/core/submission/plan.py'
+
 .PHONY: check
 check: .venv/airflow-3.3/.ready ## Lint, formatting, types, import rules
 	.venv/airflow-3.3/bin/ruff check .
