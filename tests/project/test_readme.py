@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +35,14 @@ from airflow_provider_daocloud.sensors.daocloud import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_daocloud.sandbox import Sandbox
+    from airflow_provider_daocloud.sandbox import Sandbox, Served
 
 README = Path(__file__).parents[2].joinpath("README.md").read_text()
 CHINESE = Path(__file__).parents[2].joinpath("README.zh-CN.md").read_text()
 
 
 def block(name: str) -> str:
-    found = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", README, re.S)
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", README, re.S)
     assert found, f"the README has no block called {name}"
     return found[1]
 
@@ -49,13 +52,70 @@ def connect(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", value)
 
 
-def test_the_pipeline_is_a_dag_of_two_tasks() -> None:
-    """The README's pipeline can be parsed as it stands."""
-    names: dict[str, Any] = {}
-    exec(block("pipeline"), names)
-    assert names["redeploy"].upstream_task_ids == {"wait_for_build"}
-    assert names["build"].deferrable
+@pytest.fixture
+def pipeline(airflow_home: Path) -> dict[str, Any]:
+    """Return the names of the README's pipeline, as a file in the DAGs folder."""
+    file = airflow_home / "dags" / "release.py"
+    file.write_text(block("pipeline"))
+    names: dict[str, Any] = {"__name__": "release", "__file__": str(file)}
+    exec(compile(file.read_text(), file, "exec"), names)
     assert names["redeploy"].deferrable
+    for one in names["dag"].tasks:  # as in real life, but quicker
+        one.retry_delay = timedelta(0)
+        if hasattr(one, "poke_interval"):
+            one.poke_interval = 0.1
+    return names
+
+
+def test_the_pipeline_releases_after_a_new_build(
+    pipeline: dict[str, Any], daocloud_sandbox: Sandbox
+) -> None:
+    """It is safe to run as it stands: the Success that is there already does not count."""
+    daocloud_sandbox.set_options(speed=20)
+    flow = daocloud_sandbox.world.build_flow("web")
+    assert flow.status == "Success"
+    before, reads = flow.package_id, 0
+
+    def build_when_it_has_been_read(served: Served) -> None:
+        nonlocal reads
+        reads += served.call in ("list_build_flows", "get_build_flow")
+        if reads == 4:  # by the first task, for the flow's id, and twice by the wait
+            daocloud_sandbox.service.on_served = None
+            assert daocloud_sandbox.effects == {}
+            daocloud_sandbox.world.start_build("web")
+
+    daocloud_sandbox.service.on_served = build_when_it_has_been_read
+
+    assert pipeline["dag"].test().state == "success"
+    assert daocloud_sandbox.world.build_flow("web").package_id != before
+    assert daocloud_sandbox.effects == {"redeploy_app": 1}
+    assert daocloud_sandbox.world.app("web").release_name == "v1.0.0"
+
+
+def test_the_pipeline_ends_at_a_wrong_name_before_it_waits(
+    pipeline: dict[str, Any], daocloud_sandbox: Sandbox
+) -> None:
+    assert pipeline["dag"].test(run_conf={"app": "wbe"}).state == "failed"
+    assert daocloud_sandbox.counts == {"list_apps": 1}
+
+
+def test_the_file_of_connections_can_be_imported(airflow_home: Path, tmp_path: Path) -> None:
+    """With the token put in, and nothing else changed."""
+    file = tmp_path / "connections.json"
+    text = block("connections.json")
+    assert text.count("<access token>") == 1
+    file.write_text(text.replace("daocloud_default", "readme").replace("<access token>", "t0ken"))
+    airflow = [sys.executable, "-m", "airflow", "connections"]
+    subprocess.run([*airflow, "import", str(file)], check=True, timeout=100)
+    got = subprocess.run(
+        [*airflow, "get", "readme", "--output", "json"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    (row,) = json.loads(got.stdout[got.stdout.index("[") :])
+    assert (row["conn_type"], row["password"]) == ("daocloud", "t0ken")
 
 
 def test_the_chinese_readme_has_the_same_things_and_a_pipeline() -> None:
