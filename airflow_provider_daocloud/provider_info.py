@@ -24,8 +24,8 @@ EXTRA_FIELDS: dict[str, tuple[str, str, str]] = {
         "Allow plain HTTP",
         "Send the token unencrypted to a host other than this one. Unsafe.",
     ),
-    "connect_timeout": ("number", "Connect timeout", "Seconds until it must stand. Default: 10"),
-    "read_timeout": ("number", "Read timeout", "Seconds to wait for an answer. Default: 30"),
+    "connect_timeout": ("number", "Connect timeout", "Seconds allowed for connecting. Default: 10"),
+    "read_timeout": ("number", "Read timeout", "Seconds to wait for a response. Default: 30"),
     "proxies": (
         "string",
         "Proxies",
@@ -46,7 +46,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
         "host": "https://openapi.daocloud.io",
         # Left visible on purpose: the Test button of 3.3 sends port 0 for none, hidden or left
         # empty, and Airflow then refuses to test: host or port would differ from what is stored.
-        "port": "443 (for the Test button, fill it in)",
+        "port": "443",
         "ca_bundle": "/etc/ssl/private-ca.pem",
         "prefix": "/v1",
         "dashboard_url": "https://dashboard.daocloud.io",

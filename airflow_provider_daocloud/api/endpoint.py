@@ -28,7 +28,7 @@ class Endpoint:
     :param base_url: scheme, host, port and path prefix: ``https://openapi.daocloud.io/v1``.
     :param token: the access token. Never shown by ``repr``.
     :param verify: True for the public CAs, False, or the path of a CA bundle.
-    :param connect_timeout: seconds until a connection must stand.
+    :param connect_timeout: seconds allowed for connecting.
     :param read_timeout: seconds without a byte until an answer is given up.
     :param proxy: the URL of the proxy, if there is one. Never shown by ``repr``: it can have a
         password.

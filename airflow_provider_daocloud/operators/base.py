@@ -27,7 +27,10 @@ from airflow_provider_daocloud.references import Reference
 from airflow_provider_daocloud.triggers.deferral import default_deferrable
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from airflow_provider_daocloud.api.request import Request
+    from airflow_provider_daocloud.arguments import TaskArguments
     from airflow_provider_daocloud.compat import Context
     from airflow_provider_daocloud.core.submission.evidence import Evidence
     from airflow_provider_daocloud.core.submission.plan import Policy, Progress
@@ -97,7 +100,7 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
         on_ambiguous: OnAmbiguous = "reconcile",
         settle_time: float | timedelta = DEFAULT_SETTLE_TIME,
         daocloud_conn_id: str = DaoCloudHook.default_conn_name,
-        **kwargs: Any,
+        **kwargs: Unpack[TaskArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion

@@ -23,8 +23,15 @@ from airflow_provider_daocloud.operators.base import DaoCloudBaseOperator
 from airflow_provider_daocloud.references import AppReference, BuildFlowReference, StackReference
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from airflow_provider_daocloud.api.openapi.builds import Build
     from airflow_provider_daocloud.api.request import Request
+    from airflow_provider_daocloud.arguments import (
+        AppOperatorArguments,
+        OperatorArguments,
+        RedeployArguments,
+    )
     from airflow_provider_daocloud.compat import Context
     from airflow_provider_daocloud.core.submission.plan import Policy, Progress
     from airflow_provider_daocloud.core.waiting.wait import Wait, WaitState
@@ -72,7 +79,7 @@ class DaoCloudAppOperator(AppReference, DaoCloudBaseOperator):
         verify: bool = False,
         verify_timeout: float | timedelta = DEFAULT_VERIFY_TIMEOUT,
         max_attempts: int = 1,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.refer_to(app_id, app_name)
@@ -124,7 +131,7 @@ class DaoCloudAppActionOperator(DaoCloudAppOperator):
         action: AppAction,
         app_id: str | None = None,
         app_name: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[AppOperatorArguments],
     ) -> None:
         super().__init__(app_id=app_id, app_name=app_name, **kwargs)
         self.action = one_of("action", action, APP_ACTIONS)
@@ -173,7 +180,7 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
         app_name: str | None = None,
         skip_if_current: bool = False,
         rollback_on_failure: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[AppOperatorArguments],
     ) -> None:
         super().__init__(app_id=app_id, app_name=app_name, **kwargs)
         self.release_name = release_name
@@ -227,7 +234,7 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
         redeploy_task_id: str,
         app_id: str | None = None,
         app_name: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[RedeployArguments],
     ) -> None:
         if not isinstance(redeploy_task_id, str) or not redeploy_task_id.strip():
             raise InputError("redeploy_task_id", "must be the id of the task that redeployed.")
@@ -255,13 +262,13 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
             return self.evidence().result({"name": "redeploy_app"}) | {"skipped": True}
         raise InputError(
             "redeploy_task_id",
-            f"task {self.redeploy_task_id!r} has pushed no {self.previous_release_key}, so there is "
-            "no release to roll back to. Either it redeployed nothing (or has another id: a task "
-            "group puts its own before it), and nothing is to be undone; or it was a retry that "
-            "recognised the redeploy of an earlier try. Such a retry knows what ran before only "
-            "from Airflow 3.3 on, and with durable=True. Check the app in DaoCloud: deploy the "
-            "release that it should run with a DaoCloudRedeployOperator, and mark this task as "
-            "success.",
+            f"task {self.redeploy_task_id!r} has pushed no {self.previous_release_key}, so there "
+            "is no release to roll back to. Either it redeployed nothing (or has another id: a "
+            "task group puts its own before it), and nothing is to be undone; or it was a retry "
+            "that recognised the redeploy of an earlier try. Such a retry knows what ran before "
+            "only from Airflow 3.3 on, and with durable=True. Check the app in DaoCloud: deploy "
+            "the release that it should run with a DaoCloudRedeployOperator, and mark this task "
+            "as success.",
         )
 
     def _pulled(self, context: Context, key: str) -> Any:
@@ -310,7 +317,7 @@ class DaoCloudTriggerBuildOperator(BuildFlowReference, DaoCloudBaseOperator):
         build_flow_name: str | None = None,
         branch: str = "master",
         reuse_running_build: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.refer_to(build_flow_id, build_flow_name)
@@ -397,7 +404,7 @@ class DaoCloudStackActionOperator(StackReference, DaoCloudBaseOperator):
         action: AppAction,
         stack_id: str | None = None,
         stack_name: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[OperatorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.refer_to(stack_id, stack_name)

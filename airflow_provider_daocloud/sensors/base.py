@@ -56,6 +56,9 @@ from airflow_provider_daocloud.triggers.deferral import (
 )
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from airflow_provider_daocloud.arguments import AirflowSensorArguments
     from airflow_provider_daocloud.compat import Context
     from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
     from airflow_provider_daocloud.core.waiting.tracker import Tracker
@@ -112,15 +115,16 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         deferrable: bool | None = None,
         end_from_trigger: bool = False,
         start_from_trigger: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[AirflowSensorArguments],
     ) -> None:
+        given: dict[str, float] = {}
         if timeout is not None:  # only then: Airflow 2 does not take None for its default
-            timeout = kwargs["timeout"] = check_seconds("timeout", timeout)
+            timeout = given["timeout"] = check_seconds("timeout", timeout)
         if poke_interval is None:
             poke_interval = 60.0 if mode == "reschedule" else 10.0
             poke_interval = min(poke_interval, timeout or poke_interval)
         interval = check_seconds("poke_interval", poke_interval)
-        super().__init__(poke_interval=interval, mode=mode, **kwargs)
+        super().__init__(poke_interval=interval, mode=mode, **given, **kwargs)
         if self.timeout < interval:
             raise InputError("timeout", "must not be shorter than poke_interval.")
         self.max_outage = check_seconds("max_outage", max_outage, zero=True)

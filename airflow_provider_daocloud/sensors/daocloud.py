@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.api.errors import ActionFailedError, AppStateError, BuildFailedError
 from airflow_provider_daocloud.api.validation import NOT_GIVEN
@@ -17,6 +17,11 @@ from airflow_provider_daocloud.triggers.daocloud import (
     DaoCloudBuildTrigger,
     DaoCloudStackActionTrigger,
 )
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from airflow_provider_daocloud.arguments import SensorArguments
 
 __all__ = [
     "STATE_KEY",
@@ -55,7 +60,7 @@ class DaoCloudActionSensor(AppReference, DaoCloudBaseSensor):
         action_id: str,
         app_id: str | None = None,
         app_name: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.refer_to(app_id, app_name)
@@ -95,7 +100,7 @@ class DaoCloudStackActionSensor(StackReference, DaoCloudBaseSensor):
         action_id: str,
         stack_id: str | None = None,
         stack_name: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.refer_to(stack_id, stack_name)
@@ -137,7 +142,7 @@ class DaoCloudAppSensor(AppReference, DaoCloudBaseSensor):
         app_name: str | None = None,
         target_states: str | Iterable[str] = ("RUNNING",),
         release_name: str | None = NOT_GIVEN,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         from airflow_provider_daocloud.resources.openapi.app import parse_states
 
@@ -191,7 +196,7 @@ class DaoCloudBuildFlowSensor(BuildFlowReference, DaoCloudBaseSensor):
         build_flow_name: str | None = None,
         target_statuses: str | Iterable[str] = ("Success",),
         previous_package_id: str | None = NOT_GIVEN,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         from airflow_provider_daocloud.resources.openapi.build_flow import parse_statuses
 
@@ -242,7 +247,7 @@ class DaoCloudBuildSensor(BuildFlowReference, DaoCloudBaseSensor):
         build_id: str | int,
         build_flow_id: str | None = None,
         build_flow_name: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.refer_to(build_flow_id, build_flow_name)
