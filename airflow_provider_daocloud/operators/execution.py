@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -125,15 +125,15 @@ class Execution:
             # The trigger has just read it with this connection, or it would not know.
             read = outcome.status in ("succeeded", "failed")
             self.task.hook.has_read = self.task.hook.has_read or read
-            receipts = (entry.receipt if entry else None, checkpoint.receipt)
+            receipts = (entry.receipt if entry else None, progress.receipt)
             if entry is not None and None not in receipts and receipts[0] != receipts[1]:
                 # After a clear, the trigger of the former try can still fire; where Airflow's
                 # database uses ids again (SQLite), its event wakes this try.
                 self.log.warning(
                     "An event of action %s: still waiting for %s.", receipts[1], receipts[0]
                 )
-                progress = replace(entry.progress, step="wait")
-                self._defer(progress, Await("action", receipt=receipts[0]), self._wait(receipts[0]))
+                progress = replace(entry.progress, step="wait", receipt=entry.receipt)
+                self._defer(progress, self._wait(progress, Await("action")))
             return self._run(progress, self._event(progress, outcome))
 
     @property
@@ -152,18 +152,22 @@ class Execution:
     # --- the loop -------------------------------------------------------------------------------
 
     def _run(self, progress: Progress, event: Event) -> Any:
-        while True:
-            progress, command = advance(progress, event, self.policy)
-            self._keep(progress, event, command)
-            match command:
-                case Submit():
-                    progress, event = self._submit(progress)
-                case Await():
-                    event = self._await(progress, command)
-                case Return(value):
-                    return value
-                case Raise():
-                    raise _error(command)
+        with ExitStack() as alarm:
+            while True:
+                progress, command = advance(progress, event, self.policy)
+                self._keep(progress, event, command)
+                match command:
+                    case Return(value):
+                        return value
+                    case Raise():
+                        raise _error(command)
+                # Armed until the very end: to disarm one would disarm Airflow's own, too.
+                alarm.enter_context(self._rest_of_time(progress))
+                match command:
+                    case Submit():
+                        progress, event = self._submit(progress)
+                    case Await():
+                        event = self._await(progress, command)
 
     def _keep(self, progress: Progress, event: Event, command: Command) -> None:
         """Write what is known now: the one place where progress goes into the journal."""
@@ -171,7 +175,7 @@ class Execution:
         # For a success forward, the entry's result says it. A retry goes through the submission
         # again, and so notices when something else is asked for by now.
         kept = progress if progress.goal == "rollback" else replace(progress, step="submit")
-        kept = replace(kept, result=None)
+        kept = replace(kept, receipt=None, result=None)
         match event, command:
             case Failed(error), _:
                 self.journal.note(phase="finished", result=None, exit_reason=None, progress=kept)
@@ -199,16 +203,12 @@ class Execution:
 
     def _submit(self, progress: Progress) -> tuple[Progress, Event]:
         event: Event
-        with self._rest_of_time(progress):
-            submission = self.submission(progress)
-            try:
-                event = submission.submit()
-            except DaoCloudError as e:
-                return progress, Inconclusive(e)
+        submission = self.submission(progress)
+        try:
+            event = submission.submit()
+        except DaoCloudError as e:
+            return progress, Inconclusive(e)
         previous = submission.progress.previous_release
-        entry = self.journal.entry
-        if previous is None and entry is not None and entry.request == submission.record:
-            previous = entry.progress.previous_release
         progress = replace(progress, previous_release=previous)
         ti = self.context["ti"]
         key = self.task.previous_release_key
@@ -251,7 +251,7 @@ class Execution:
     # --- waiting --------------------------------------------------------------------------------
 
     def _await(self, progress: Progress, command: Await) -> Event:  # noqa: RET503 - deferring raises
-        wait = self._wait(command.receipt, progress, command.snapshot)
+        wait = self._wait(progress, command)
         if not self.task.deferrable:
             return self._event(progress, self._block(progress, wait))
         # A deferral that ends at once is more than a waste: Airflow may take it for a killed
@@ -263,36 +263,32 @@ class Execution:
             return self._event(progress, ended)
         # From here on the next try is a retry, whatever else is cleared in the DAG run.
         self.journal.note(exit_reason="deferred")
-        self._defer(progress, command, wait)
+        self._defer(progress, wait)
 
-    def _wait(
-        self,
-        receipt: str | None,
-        progress: Progress | None = None,
-        snapshot: Mapping[str, Any] | None = None,
-    ) -> Wait:
-        if receipt is not None:
-            return self.task.wait_for(receipt)
-        if snapshot is not None:
-            return self.task.existing_run(snapshot)
-        return self.task.desired_state(progress or Progress())
+    def _wait(self, progress: Progress, command: Await) -> Wait:
+        match command.target:
+            case "action":
+                return self.task.wait_for(progress.receipt or "")
+            case "existing run":
+                return self.task.existing_run(command.snapshot or {})
+            case "state":
+                return self.task.desired_state(progress)
 
     def _block(self, progress: Progress, wait: Wait) -> Outcome:
         self.task.waiting_for = wait
         limit = self._limit(progress)
         try:
-            with self._rest_of_time(progress):
-                observation = block(
-                    wait,
-                    self.task.hook.observe,
-                    timeout=limit.seconds,
-                    poll_interval=self.task.poll_interval,
-                    max_outage=self.task.max_outage,
-                    wait_state=self._wait_state(progress),
-                    log=self.log.info,
-                    clock=self.clock,
-                    sleep=self.sleep,
-                )
+            observation = block(
+                wait,
+                self.task.hook.observe,
+                timeout=limit.seconds,
+                poll_interval=self.task.poll_interval,
+                max_outage=self.task.max_outage,
+                wait_state=self._wait_state(progress),
+                log=self.log.info,
+                clock=self.clock,
+                sleep=self.sleep,
+            )
         except DaoCloudError as e:
             return replace(Outcome.of_error(e), timeout_setting=limit.name)
         finally:
@@ -312,13 +308,11 @@ class Execution:
             Outcome("succeeded", observation.result) if observation.verdict == "succeeded" else None
         )
 
-    def _defer(self, progress: Progress, command: Await, wait: Wait) -> NoReturn:
+    def _defer(self, progress: Progress, wait: Wait) -> NoReturn:
         task = self.task
         limit = self._limit(progress)
         found_id, name = task.ref
-        checkpoint = Checkpoint(
-            progress, command.receipt, found_id if name is not None else None, self.started_at
-        )
+        checkpoint = Checkpoint(progress, found_id if name is not None else None, self.started_at)
         trigger_class, arguments = trigger_of(wait)
         trigger = trigger_class(
             **arguments,
@@ -468,13 +462,11 @@ class Checkpoint:
     """What a trigger carries, so that the worker that resumes knows where it is. JSON-safe.
 
     :param progress: how far the invocation is.
-    :param receipt: of the action that is waited for.
     :param found_id: the id, if a name was given: it is looked up once for a try.
     :param started_at: when the try began, in seconds since the epoch.
     """
 
     progress: Progress = Progress(step="wait")  # noqa: RUF009 - it is frozen
-    receipt: str | None = None
     found_id: str | None = None
     started_at: float | None = None
 
@@ -488,17 +480,12 @@ class Checkpoint:
         if data is None:
             return cls()
         try:
-            checkpoint = cls(
-                Progress.of_json(data["progress"]),
-                data["receipt"],
-                data["found_id"],
-                data["started_at"],
-            )
+            progress = Progress.of_json(data["progress"])
+            checkpoint = cls(progress, data["found_id"], data["started_at"])
         except (KeyError, TypeError):
             checkpoint = None
         if (
             checkpoint is None
-            or not isinstance(checkpoint.receipt, str | None)
             or not isinstance(checkpoint.found_id, str | None)
             or not isinstance(checkpoint.started_at, int | float | None)
         ):
@@ -517,8 +504,6 @@ def _invocation(context: Context) -> Invocation:
 
 def _error(command: Raise) -> BaseException:
     if command.error is None:
-        if command.retryable:
-            return InputError("event", command.story)
         return DaoCloudRolledBackError(command.story)
     if command.story:
         command.error.args = (f"{command.story} {command.error}",)

@@ -177,6 +177,9 @@ class WidgetEvidence:
     def is_busy(self, seen: Mapping[str, Any]) -> bool:
         return bool(seen["ready"] < seen["revision"])
 
+    def can_match(self, record: Mapping[str, Any]) -> bool:
+        return "size" in record["body"]["spec"]
+
     def matches(self, record: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
         return bool(seen["size"] == record["body"]["spec"]["size"])
 

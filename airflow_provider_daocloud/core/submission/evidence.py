@@ -47,6 +47,12 @@ class Evidence(Protocol):
         :param seen: what `request` returned.
         """
 
+    def can_match(self, record: Mapping[str, Any]) -> bool:
+        """Return whether the resource can show at all that it is as a request would leave it.
+
+        :param record: the request, as `Request.record` gives it.
+        """
+
     def matches(self, record: Mapping[str, Any], seen: Any) -> bool:
         """Return whether the resource is as a request would leave it, as far as that proves it.
 

@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from airflow_provider_daocloud.api.errors import InputError
+
 Step = Literal["submit", "wait", "join", "verify", "over"]
 Goal = Literal["forward", "rollback"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -36,7 +38,8 @@ class Progress:
     :param attempt: which attempt at the goal this is, from 1.
     :param previous_release: the release that ran before the first attempt, if the resource has one.
     :param failure_reason: why going forward failed, once it is being rolled back.
-    :param result: what came of the submission, while its state is being verified.
+    :param receipt: what the service gave for the submission that is waited for or verified.
+    :param result: what came of that submission, while its state is being verified.
     """
 
     step: Step = "submit"
@@ -44,6 +47,7 @@ class Progress:
     attempt: int = 1
     previous_release: str | None = None
     failure_reason: str | None = None
+    receipt: str | None = None
     result: dict[str, Any] | None = None
 
     @classmethod
@@ -57,7 +61,7 @@ class Progress:
             progress = cls(**{field.name: data[field.name] for field in fields(cls)})
         except (KeyError, IndexError):
             raise TypeError("a field is missing") from None
-        texts = (progress.previous_release, progress.failure_reason)
+        texts = (progress.previous_release, progress.failure_reason, progress.receipt)
         if (
             progress.step not in STEPS
             or progress.goal not in GOALS
@@ -170,13 +174,11 @@ class Await:
 
     :param target: the *action* that was submitted, the *existing run*, or the *state* that the
         action is to lead to.
-    :param receipt: of the action.
     :param reconnected: whether an earlier execution had submitted it, so that it may have ended.
     :param snapshot: what the resource showed of the existing run.
     """
 
     target: Literal["action", "existing run", "state"]
-    receipt: str | None = None
     reconnected: bool = False
     snapshot: Mapping[str, Any] | None = None
 
@@ -195,14 +197,13 @@ class Return:
 class Raise:
     """The task fails.
 
-    :param error: with what; None if the story is all there is.
+    :param error: with what; None if the story is all there is, and a retry would submit again what
+        has failed.
     :param story: what came before the error: a release that failed, and its rollback.
-    :param retryable: whether Airflow may try again.
     """
 
     error: BaseException | None = None
     story: str = ""
-    retryable: bool = True
 
 
 Command = Submit | Await | Return | Raise
@@ -222,14 +223,15 @@ def advance(progress: Progress, event: Event, policy: Policy) -> tuple[Progress,
         case "over", Started():
             return progress, _end(progress)
         case _, Started():
-            return replace(progress, step="submit", result=None), Submit()
+            return replace(progress, step="submit", receipt=None, result=None), Submit()
         case _, Inconclusive(error):
             # The progress stays: the next execution continues from here.
             return progress, Raise(error, _while_rolling_back(progress))
         case "submit", Submitted(receipt) if not policy.wait:
             return progress, Return(receipt)
         case "submit", Submitted(receipt, reconnected):
-            return replace(progress, step="wait"), Await("action", receipt, reconnected)
+            waiting = replace(progress, step="wait", receipt=receipt)
+            return waiting, Await("action", reconnected)
         case "submit", ExistingRun(snapshot):
             return replace(progress, step="join"), Await("existing run", snapshot=snapshot)
         case "wait", Succeeded(result) if policy.verify:
@@ -241,8 +243,8 @@ def advance(progress: Progress, event: Event, policy: Policy) -> tuple[Progress,
         case "wait" | "join" | "verify", Failed(error):
             return _after_failure(progress, error, policy)
     # A stale or foreign event is never taken for an ending, and nothing is submitted for it.
-    name = type(event).__name__
-    return progress, Raise(story=f"An event that cannot follow here ({name} in {progress.step}).")
+    what = f"{type(event).__name__} in {progress.step}"
+    return progress, Raise(InputError("event", f"cannot follow here ({what})."))
 
 
 def trigger_may_end(progress: Progress, policy: Policy) -> bool:
@@ -266,11 +268,11 @@ def _after_failure(
         story = f"{progress.failure_reason} Rolling back to {previous} failed too: {why}."
         ended = replace(progress, step="over", failure_reason=story, result=None)
         return ended, _end(ended)
-    if progress.attempt < policy.max_attempts:
-        again = replace(progress, step="submit", attempt=progress.attempt + 1, result=None)
-        return again, Submit()
     # From the first attempt on again, if Airflow tries again.
-    anew = replace(progress, step="submit", attempt=1, result=None)
+    anew = replace(progress, step="submit", attempt=1, receipt=None, result=None)
+    if progress.attempt < policy.max_attempts:
+        again = replace(anew, attempt=progress.attempt + 1)
+        return again, Submit()
     if policy.rollback and previous not in (None, policy.release):
         story = f"Release {policy.release} failed: {why}."
         return replace(anew, goal="rollback", failure_reason=story), Submit()
@@ -287,8 +289,7 @@ def _finish(progress: Progress, result: dict[str, Any]) -> tuple[Progress, Comma
 
 def _end(ended: Progress) -> Command:
     if ended.goal == "rollback":
-        # A retry would submit again what has failed.
-        return Raise(story=ended.failure_reason or "", retryable=False)
+        return Raise(story=ended.failure_reason or "")
     return Return(ended.result)
 
 

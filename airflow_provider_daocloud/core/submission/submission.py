@@ -24,6 +24,7 @@ from airflow_provider_daocloud.api.errors import (
     OutcomeUnknownError,
     ProtocolError,
     RefusedError,
+    UnreadableEntryError,
 )
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.validation import DEFAULT_SETTLE_TIME, IfBusy, OnAmbiguous
@@ -141,7 +142,7 @@ class Submission:
             raise InputError(
                 "request",
                 "it changed between tries: the earlier try asked for "
-                f"{self.evidence.describe(entry.request)}, this one for "
+                f"{self._in_words(self.evidence.describe, entry.request)}, this one for "
                 f"{self.evidence.describe(self.record)}. Nothing was sent. Clear the task to act "
                 "with the new arguments.",
             )
@@ -167,7 +168,9 @@ class Submission:
         if observation.verdict != "pending":
             return None
         self.log("Task was cleared, and action %s is in progress: waiting for it.", entry.receipt)
-        self.journal.note(invocation=self.invocation, exit_reason=None)
+        previous = entry.progress.previous_release
+        self.progress = replace(self.progress, previous_release=previous)
+        self.journal.note(invocation=self.invocation, exit_reason=None, progress=self.progress)
         return Submitted(entry.receipt, reconnected=True)
 
     def _reconnect_or_give_up(self, entry: Entry) -> Submitted:
@@ -180,7 +183,8 @@ class Submission:
 
     def _recognize(self, run_seconds: float) -> Resolved | None:
         """Resolve a retry without a journal, if the resource shows an effect of this DAG run."""
-        if self.needs_id or self.on_ambiguous == "resend":
+        provable = self.evidence.can_match(self.record)
+        if not provable or self.needs_id or self.on_ambiguous == "resend":
             return None
         seen = self._observe_until_idle()
         snapshot = self._snapshot(seen)
@@ -308,13 +312,16 @@ class Submission:
         except CallError as e:
             raise self._unknown(f"{why}. It cannot be read: {e}", before, None) from e
         now = self._snapshot(seen)
-        verdict = self.evidence.verdict(
-            self.record,
-            before,
-            now,
-            change_seen=change_seen,
-            trust_any=self.on_ambiguous == "adopt",
-        )
+        try:
+            verdict = self.evidence.verdict(
+                self.record,
+                before,
+                now,
+                change_seen=change_seen,
+                trust_any=self.on_ambiguous == "adopt",
+            )
+        except KeyError:
+            raise UnreadableEntryError("its entry is damaged.") from None
         if verdict == "absent":
             text = "%s. %s did not change in %g s: it never arrived."
             self.log(text, why, self.evidence, self.settle_time)
@@ -362,7 +369,7 @@ class Submission:
         return self.evidence.result(self.record) | {"adopted": True, "evidence": evidence}
 
     def _unknown(self, why: str, before: Snapshot, now: Snapshot | None) -> OutcomeUnknownError:
-        states = f"Before: {self.evidence.describe_snapshot(before)}."
+        states = f"Before: {self._in_words(self.evidence.describe_snapshot, before)}."
         if now is not None:
             states += f" Now: {self.evidence.describe_snapshot(now)}."
         if self.needs_id:
@@ -382,6 +389,12 @@ class Submission:
             entry.snapshot,
             None,
         )
+
+    def _in_words(self, describe: Callable[[Any], str], kept: Any) -> str:
+        try:
+            return describe(kept)
+        except (KeyError, TypeError):  # the task had another operator when it was kept
+            return f"something else than {self.evidence}"
 
     def _snapshot(self, seen: Any) -> Snapshot:
         return Snapshot(self.evidence.snapshot(seen), self.server_time())

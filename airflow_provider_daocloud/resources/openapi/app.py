@@ -176,12 +176,13 @@ class AppEvidence:
         """Return whether the app is in a state that passes."""
         return seen.state in APP_TRANSITIONAL
 
-    def matches(self, record: Mapping[str, Any], seen: App) -> bool:
-        """Return whether the app has the release and the state that were asked for.
+    def can_match(self, record: Mapping[str, Any]) -> bool:
+        """Return whether it is no restart: that leaves an app as it was."""
+        return _action(record) != "restart"
 
-        A restart leaves an app as it was, so nothing proves one.
-        """
-        return _action(record) != "restart" and _is_as_requested(record, self.snapshot(seen))
+    def matches(self, record: Mapping[str, Any], seen: App) -> bool:
+        """Return whether the app has the release and the state that were asked for."""
+        return self.can_match(record) and _is_as_requested(record, self.snapshot(seen))
 
     def verdict(
         self,

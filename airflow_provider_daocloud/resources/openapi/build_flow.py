@@ -174,8 +174,12 @@ class BuildFlowEvidence:
         """Return whether a build waits or runs."""
         return seen.status in BUILD_ACTIVE
 
+    def can_match(self, record: Mapping[str, Any]) -> bool:  # noqa: ARG002 - nobody can tell
+        """Return False. A flow does not show which build is its latest."""
+        return False
+
     def matches(self, record: Mapping[str, Any], seen: BuildFlow) -> bool:  # noqa: ARG002 - nobody can tell
-        """Return False: a flow does not show which build is its latest."""
+        """Return False: see `can_match`."""
         return False
 
     def verdict(

@@ -75,8 +75,12 @@ class StackEvidence:
         """Return False: a stack shows no state."""
         return False
 
+    def can_match(self, record: Mapping[str, Any]) -> bool:  # noqa: ARG002 - nobody can tell
+        """Return False. A stack does not even show whether an action on it has ended."""
+        return False
+
     def matches(self, record: Mapping[str, Any], seen: Stack) -> bool:  # noqa: ARG002 - nobody can tell
-        """Return False: a stack does not even show whether an action on it has ended."""
+        """Return False: see `can_match`."""
         return False
 
     def verdict(

@@ -102,8 +102,8 @@ def test_an_event_of_another_verification_is_not_taken() -> None:
     """A former try's trigger can wake this one: what it verified was another action."""
     sim = Simulation(verify=True, deferrable=True)
     waiting = sim.run()
-    progress = Progress("verify", previous_release="v1", result={"action_id": "another"})
-    checkpoint = asdict(Checkpoint(progress, receipt="another"))
+    progress = Progress("verify", receipt="another", result={"action_id": "another"})
+    checkpoint = asdict(Checkpoint(progress))
     event = {"status": "succeeded", "result": {"id": sim.app.id}, "checkpoint": checkpoint}
     again = sim.deliver(event)
     assert again.deferral is not None
@@ -111,6 +111,62 @@ def test_an_event_of_another_verification_is_not_taken() -> None:
     assert waiting.deferral is not None
     ending = sim.resume(again)
     assert ending.result["action_id"] == sim.posted[0].action.id
+
+
+def verification_that_fails(sim: Simulation) -> dict[str, Any]:
+    """Return the event of a verification's trigger: the app did not come to run."""
+    sim.world.plan(ActionPlan(leaves="NOT_RUNNING", times=1))
+    return sim.event_of(sim.resume(sim.run()))
+
+
+@pytest.mark.parametrize("ended", ["succeeded", "timeout"])
+@pytest.mark.parametrize("more", [{}, {"max_attempts": 2}, {"rollback_on_failure": True}], ids=str)
+def test_the_event_of_a_verification_before_a_clear_is_not_taken(
+    more: dict[str, Any], ended: str
+) -> None:
+    """The old trigger can still fire: it says nothing of the action of the new invocation."""
+    sim = Simulation(verify=True, verify_timeout=60, deferrable=True, **more)
+    stale = verification_that_fails(sim)
+    assert stale["status"] == "timeout"
+    if ended == "succeeded":
+        stale |= {"status": "succeeded", "result": {"id": sim.app.id}, "message": ""}
+    sim.clear()
+    assert sim.run().deferral is not None
+    again = sim.deliver(stale)
+    assert again.deferral is not None
+    assert again.deferral.trigger.action_id == sim.posted[1].action.id
+    ending = sim.resume(again)
+    assert ending.kind == "success", ending.error
+    assert ending.result["action_id"] == sim.posted[1].action.id
+    assert released(sim) == ["v2", "v2"]
+
+
+def test_the_event_of_the_attempt_before_is_not_taken() -> None:
+    """Delivered once more, it must not count against the next attempt."""
+    sim = Simulation(verify=True, verify_timeout=60, deferrable=True, max_attempts=2)
+    failed = verification_that_fails(sim)
+    assert sim.deliver(failed).deferral is not None
+    assert released(sim) == ["v2", "v2"]
+    again = sim.deliver(failed)
+    assert again.deferral is not None
+    assert sim.resume(again).kind == "success"
+    assert released(sim) == ["v2", "v2"]
+
+
+def test_an_action_that_a_cleared_task_reconnects_to_begins_anew() -> None:
+    """A rollback to v1 is in progress, and the task is cleared to deploy just that release."""
+    for crash in (None, "after accepted"):
+        sim = Simulation(rollback_on_failure=True, deferrable=True)
+        sim.plan("FAILED")
+        assert sim.resume(sim.run()).deferral is not None
+        assert released(sim) == ["v2", "v1"]
+        sim.clear()
+        sim.release_name = "v1"
+        if crash is not None:
+            assert sim.run(crash="before get_action", deferrable=False).kind == "Crash"
+        ending = sim.to_the_end()
+        assert ending.kind == "success", ending.error
+        assert released(sim) == ["v2", "v1"]
 
 
 def test_what_the_app_shows_already_is_verified_without_a_deferral() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -21,7 +23,7 @@ from airflow_provider_daocloud.core.submission.journal import KEY
 from airflow_provider_daocloud.core.waiting.refusals import REFUSAL_GRACE
 from airflow_provider_daocloud.sandbox.objects import ActionPlan
 from airflow_provider_daocloud.sandbox.options import Options
-from tests.support.simulation import Ending, Redeploy, Simulation
+from tests.support.simulation import BuildSimulation, Ending, Redeploy, Simulation
 
 # What is asked, by name: the action, and for a redeploy the release (the app runs v1).
 ASKED = {
@@ -1064,3 +1066,73 @@ def test_durable_false_keeps_no_journal() -> None:
     assert_finished(sim.to_the_end(), sim)
     assert sim.store is not None
     assert sim.store.entries == {}
+
+
+# --- retries without a journal, entries of something else, and time -------------------------------
+
+
+@pytest.mark.parametrize(("if_busy", "kind"), [("send", "success"), ("fail", "AppBusyError")])
+def test_a_retry_of_a_restart_without_a_journal_minds_if_busy(if_busy: str, kind: str) -> None:
+    """A restart leaves no trace, so there is nothing to wait for before it is sent again."""
+    sim = Simulation("restart", store=False, if_busy=if_busy, timeout=60)
+    sim.try_number = 1
+    sim.world.change_app(sim.app.id, state="RESTAGING")
+    began = sim.clock.time()
+    assert sim.run().kind == kind
+    assert sim.clock.time() - began < 30
+    assert sim.effects == (kind == "success")
+
+
+@pytest.mark.parametrize(
+    ("clears", "kind"), [(0, "AirflowFailException"), (1, "OutcomeUnknownError")]
+)
+def test_the_entry_of_an_operator_on_something_else_is_told_from_its_own(
+    clears: int, kind: str
+) -> None:
+    """The task of this id redeployed an app before; now it builds. Nothing is sent."""
+    before = Simulation()
+    assert before.run(crash="after redeploy_app").kind == "Crash"
+    build = BuildSimulation()
+    assert build.store is not None
+    assert before.store is not None
+    build.store.entries.update(before.store.entries)
+    build.try_number, build.clears = 1, clears
+    ending = build.run()
+    assert ending.kind == kind, ending.error
+    assert build.effects == 0
+
+
+def test_a_journal_whose_snapshot_is_damaged_sends_nothing() -> None:
+    sim = Simulation()
+    assert sim.run(crash="after redeploy_app").kind == "Crash"
+    assert sim.store is not None
+    entry = sim.store.entry
+    entry["snapshot"]["shown"] = {}
+    sim.store.entries[KEY] = json.dumps(entry)
+    ending = sim.run()
+    assert ending.kind == "AirflowFailException"
+    assert "its entry is damaged" in str(ending.error)
+    assert sim.effects == 1
+
+
+def test_the_final_observation_of_a_verification_ends_with_execution_timeout() -> None:
+    """DaoCloud is down just then, and an outage may last longer than the task."""
+    sim = Simulation(
+        verify=True,
+        verify_timeout=60,
+        max_outage=600,
+        execution_timeout=timedelta(seconds=100),
+    )
+    sim.world.plan(ActionPlan(leaves="NOT_RUNNING", times=1))
+    armed: list[bool] = []
+    sim.on_posted = lambda _posted: armed.append(True)
+    send = sim.client.send
+
+    def note(*args: Any, **kwargs: Any) -> Any:
+        armed.append(signal.getitimer(signal.ITIMER_REAL)[0] > 0)
+        return send(*args, **kwargs)
+
+    sim.client.send = note  # type: ignore[method-assign]
+    assert sim.run().kind == "DaoCloudAppStateError"
+    assert len(armed) > 3
+    assert all(armed)

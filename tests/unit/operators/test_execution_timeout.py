@@ -112,8 +112,7 @@ def test_a_worker_that_comes_late(sandbox: Sandbox, kind: str, over: bool) -> No
         "result": {"action_id": "a"},
         "message": "it FAILED",
         "checkpoint": {
-            "progress": asdict(Progress(step="wait", previous_release="v1")),
-            "receipt": "a",
+            "progress": asdict(Progress(step="wait", previous_release="v1", receipt="a")),
             "found_id": None,
             "started_at": began,
         },

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_daocloud.api.budget import Budget
 from airflow_provider_daocloud.api.errors import RateLimitedError, ServerFaultError
-from airflow_provider_daocloud.api.openapi.apps import AppState
+from airflow_provider_daocloud.api.openapi.apps import App, AppState
 from airflow_provider_daocloud.api.openapi.builds import BuildStatus
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.core.polling.poller import Poller
@@ -587,5 +588,61 @@ def test_refusals_without_retry_after_are_asked_ever_more_seldom() -> None:
         ended = max(refused)
         before_the_end = [at for at in refused if at < ended - 60]
         assert len(before_the_end) < 30
+
+    simulate(main())
+
+
+def test_a_list_that_does_not_change_ends_the_waits_whose_time_is_up() -> None:
+    async def main() -> None:
+        scene = Scene(pending_seconds=0, build_seconds=5000)
+        waits = [scene.wait(wait, seconds=100) for wait in building(scene, 5)]
+        began = scene.clock()
+        assert {o.status for o in await asyncio.gather(*waits)} == {"timeout"}
+        assert 100 <= scene.clock() - began < 102
+
+    simulate(main())
+
+
+def test_a_fault_of_the_queue_ends_all_waits_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is left hanging: a task that is woken by this tries again."""
+
+    async def main() -> None:
+        scene = Scene(pending_seconds=0, build_seconds=5000)
+        tasks = [asyncio.create_task(scene.wait(wait)) for wait in building(scene, 3)]
+        await asyncio.sleep(5)
+        assert not any(task.done() for task in tasks)
+        monkeypatch.setattr(Budget, "wait", broken)
+        outcomes = await asyncio.wait_for(asyncio.gather(*tasks), 60)
+        assert {outcome.status for outcome in outcomes} == {"unreachable"}
+        assert all("no budget any more" in outcome.message for outcome in outcomes)
+
+    def broken(*_args: Any, **_kwargs: Any) -> float:
+        raise RuntimeError("no budget any more")
+
+    simulate(main())
+
+
+def test_only_what_is_new_about_a_wait_is_news() -> None:
+    """A first fault, its end, and another state: whoever logs is woken for these alone."""
+
+    def is_news(subscription: Subscription) -> bool:
+        news = subscription.news.is_set()
+        subscription.news.clear()
+        return news
+
+    async def main() -> None:
+        scene = Scene()
+        app = scene.world.add_app("a")
+        subscription = scene.subscription(AppWait(app.id, release_name="v9"), 3600)
+        error = ServerFaultError("GET /apps", "unwell", status=503)
+        running, stopped = (App.parse({"id": app.id, "state": s}) for s in ("running", "stopped"))
+        seen = []
+        for what in (running, running, error, error, running, running, stopped):
+            if isinstance(what, App):
+                subscription.take(what, scene.clock())
+            else:
+                subscription.miss(what, scene.clock())
+            seen.append(is_news(subscription))
+        assert seen == [True, False, True, False, True, False, True]
 
     simulate(main())

@@ -143,6 +143,7 @@ FIELDS = {
     "progress.attempt": "number",
     "progress.previous_release": "text or nothing",
     "progress.failure_reason": "text or nothing",
+    "progress.receipt": "text or nothing",
     "progress.result": "object or nothing",
 }
 

@@ -9,6 +9,7 @@ from itertools import product
 
 import pytest
 
+from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.core.submission.plan import (
     GOALS,
     STEPS,
@@ -46,11 +47,11 @@ EVENTS: tuple[Event, ...] = (
 
 
 def all_progress() -> Iterator[Progress]:
-    for step, goal, attempt, previous, result in product(
-        STEPS, GOALS, (1, 2, 3), (None, "v1", "v2"), (None, RESULT)
+    for step, goal, attempt, previous, (receipt, result) in product(
+        STEPS, GOALS, (1, 2, 3), (None, "v1", "v2"), ((None, None), ("a1", RESULT))
     ):
         reason = "Release v2 failed: it broke." if goal == "rollback" else None
-        yield Progress(step, goal, attempt, previous, reason, result)
+        yield Progress(step, goal, attempt, previous, reason, receipt, result)
 
 
 def all_policies() -> Iterator[Policy]:
@@ -84,7 +85,7 @@ def test_a_rollback_is_not_tried_again() -> None:
         assert isinstance(command, Raise)
         if progress.step in ("wait", "join", "verify"):
             assert then.step == "over"
-            assert command.retryable is False
+            assert command.error is None  # what Airflow does not retry
             assert "failed too: it broke." in command.story
 
 
@@ -117,7 +118,6 @@ def test_a_submission_is_never_made_for_an_outage() -> None:
             assert then == progress
             assert isinstance(command, Raise)
             assert command.error is ERROR
-            assert command.retryable
             assert bool(command.story) == (progress.goal == "rollback")
 
 
@@ -132,7 +132,11 @@ def test_attempts_are_counted() -> None:
             if progress.attempt < policy.max_attempts:
                 assert isinstance(command, Submit)
                 assert then == replace(
-                    progress, step="submit", attempt=progress.attempt + 1, result=None
+                    progress,
+                    step="submit",
+                    attempt=progress.attempt + 1,
+                    receipt=None,
+                    result=None,
                 )
             else:
                 assert then.attempt == 1
@@ -155,6 +159,7 @@ def test_what_is_verified_was_waited_for() -> None:
             assert progress.step == "wait"
             assert policy.verify
             assert then.result == RESULT
+            assert then.receipt == progress.receipt
 
 
 def test_a_foreign_event_ends_nothing() -> None:
@@ -170,7 +175,8 @@ def test_a_foreign_event_ends_nothing() -> None:
         if not isinstance(event, can_follow[progress.step]):
             assert then == progress
             assert isinstance(command, Raise)
-            assert "cannot follow" in command.story
+            assert isinstance(command.error, InputError)
+            assert "cannot follow" in str(command.error)
 
 
 def test_the_trigger_ends_what_a_worker_would_only_return() -> None:
@@ -193,6 +199,7 @@ def test_progress_survives_json() -> None:
         {"attempt": True},
         {"previous_release": 1},
         {"failure_reason": []},
+        {"receipt": 7},
         {"result": "SUCCESS"},
     ],
 )
