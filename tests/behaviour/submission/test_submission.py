@@ -1032,6 +1032,29 @@ def test_without_a_store_a_restart_acts_again() -> None:
     assert sim.effects == 2
 
 
+@pytest.mark.parametrize(
+    "more", [{"wait_for_completion": False}, {"on_ambiguous": "resend"}], ids=str
+)
+def test_without_a_store_nothing_is_taken_as_done_where_that_is_no_answer(
+    more: dict[str, Any],
+) -> None:
+    """An id is wanted, or a second action was said to be harmless."""
+    sim = simulation("redeploy", store=False, **more)
+    sim.run(crash="after redeploy_app")
+    sim.clock.sleep(60)
+    assert sim.to_the_end().kind == "success"
+    assert sim.effects == 2
+
+
+def test_a_clear_says_that_it_submits_again() -> None:
+    sim = simulation("redeploy")
+    assert_finished(sim.to_the_end(), sim)
+    assert not any("submitting again" in line for line in sim.lines)
+    sim.clear()
+    assert_finished(sim.to_the_end(), sim)
+    assert any("Task was cleared: submitting again." in line for line in sim.lines)
+
+
 def test_without_a_store_a_clear_acts_again() -> None:
     sim = simulation("redeploy", store=False)
     assert_finished(sim.to_the_end(), sim)

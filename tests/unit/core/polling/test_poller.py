@@ -646,3 +646,32 @@ def test_only_what_is_new_about_a_wait_is_news() -> None:
         assert seen == [True, False, True, False, True, False, True]
 
     simulate(main())
+
+
+def test_each_outage_is_counted_once() -> None:
+    async def main() -> None:
+        scene = Scene(pending_seconds=0, build_seconds=5000)
+        counts: Counter[str] = Counter()
+
+        class Metrics:
+            def gauge(self, name: str, value: float) -> None: ...
+
+            def count(self, name: str) -> None:
+                counts[name] += 1
+
+        scene.poller.metrics = Metrics()
+        send = scene.client.send
+
+        async def down_twice(request: Request[Any]) -> Any:
+            if 100 <= scene.clock() - began < 200 or 300 <= scene.clock() - began < 400:
+                raise ServerFaultError(str(request), "unwell", status=503)
+            return await send(request)
+
+        began = scene.clock()
+        scene.client.send = down_twice
+        waits = [scene.wait(wait, seconds=600) for wait in building(scene, 3)]
+        await asyncio.gather(*waits)
+        assert counts["outages"] == 2
+        assert counts["polls"] > 20
+
+    simulate(main())

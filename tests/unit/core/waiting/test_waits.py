@@ -575,8 +575,8 @@ def read_with(answers: list[CallError | str], *, read: bool, retry_timeout: floa
     """Read once, outside of a wait, on a simulated clock."""
     now = [NOW]
 
-    def send(exit_reason: float) -> Any:
-        assert 0 <= exit_reason <= retry_timeout
+    def send(left: float) -> Any:
+        assert 0 <= left <= retry_timeout
         response = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(response, CallError):
             raise response
@@ -597,6 +597,36 @@ def read_with(answers: list[CallError | str], *, read: bool, retry_timeout: floa
         )
     except CallError as e:
         return e, now[0] - NOW
+
+
+def test_a_good_answer_in_between_shows_that_a_refusal_does_not_stay() -> None:
+    tracked = read_before()
+    tracked.missed(NOT_FOUND, NOW)
+    tracked.saw(action("IN_PROCESS"))
+    tracked.missed(NOT_FOUND, NOW + GRACE + 1)
+
+
+def test_reading_again_is_quick_at_first_and_then_ever_slower() -> None:
+    now, pauses = [NOW], []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    def gone(_left: float) -> Any:
+        raise NOT_FOUND
+
+    with pytest.raises(errors.NotFoundError):
+        read_once(
+            ACTION_WAIT.request(),
+            gone,
+            retry_timeout=600,
+            read_before=True,
+            clock=lambda: now[0],
+            sleep=sleep,
+        )
+    assert pauses[0] < 2 < pauses[-2] <= 10
+    assert len(pauses) > 10
 
 
 def test_reading_outside_of_a_wait_goes_by_the_same_rule() -> None:
@@ -915,6 +945,22 @@ def test_when_a_line_is_due() -> None:
         assert len(told) == lines
     log.add(tracked, due)
     assert len(told) == lines + 1
+
+
+def test_an_unchanged_state_is_logged_at_once_after_ten_seconds_and_then_ever_more_seldom() -> None:
+    tracked, seconds = tracker(), []
+    tracked.saw(RUNNING)
+    log = ProgressLog(lambda *_line: seconds.append(elapsed))
+    for elapsed in range(500):
+        log.add(tracked, NOW + elapsed)
+    assert seconds == [0, 10, 20, 30, 45, 68, 102, 153, 230, 345]
+
+
+def test_what_was_not_observed_yet_is_not_due_for_ten_seconds() -> None:
+    tracked = tracker()
+    log = ProgressLog(print)
+    log.add(tracked, NOW + 30)
+    assert log.due(tracked) == NOW + 40
 
 
 def test_nothing_to_log() -> None:
