@@ -183,9 +183,9 @@ def dripping(raw: bytes, begin: int = 0, seconds: float = 60.0) -> Serve:
         if not server.read(connection):
             return
         connection.sendall(raw[:begin])
-        exit_reason = raw[begin:]
+        rest = raw[begin:]
         for n in range(int(seconds / 0.1)):
-            connection.sendall(exit_reason[n : n + 1] or b" ")
+            connection.sendall(rest[n : n + 1] or b" ")
             if server.over.wait(0.1):
                 return
 

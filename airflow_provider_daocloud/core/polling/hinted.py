@@ -15,7 +15,7 @@ from airflow_provider_daocloud.core.polling.queue import Job, Priority
 from airflow_provider_daocloud.core.polling.subscription import Subscription
 from airflow_provider_daocloud.core.waiting.backoff import Backoff
 
-# From how many actions on the list of apps is asked for hints.
+# From how many waits on the list is asked for hints.
 HINTS_FROM = 4
 
 # How many actions are asked at the full pace all the same, to notice when hints stay away.
@@ -24,7 +24,7 @@ PROBES = 3
 # How often an action is asked without a hint, while hints are relied on.
 HINTED = Backoff(max_interval=300.0, initial_interval=30.0, growth=0.5)
 
-# The part of the budget that lists of apps may take: the rest is for the actions themselves.
+# The part of the budget that these lists may take: the rest is for the waits' own requests.
 HINTS_SHARE = 0.25
 
 # The part of the budget that probes may take together.
@@ -181,7 +181,7 @@ class _HintedGroup:
             subscription.hinted_at is not None
             and now - subscription.hinted_at < HINTED.initial_interval
         ):
-            # The app changed and the action still ran: the end is likely to be near.
+            # Something changed and the action was still in progress: its end is likely to be near.
             return subscription.backoff.pause(now - subscription.hinted_at)
         return HINTED.pause(now - subscription.tracker.started_at)
 
@@ -213,7 +213,7 @@ class _HintedGroup:
 
 
 class _Hints(Job):
-    """The list of apps, asked for hints that an action has ended."""
+    """The list, asked for hints that an action has ended."""
 
     def __init__(self, poller: Poller, strategy: Hinted, group: _HintedGroup) -> None:
         self._poller = poller
@@ -221,7 +221,7 @@ class _Hints(Job):
         self._group = group
         self._entries: dict[Hashable, Mapping[str, Any]] = {}
         self._trust = 0
-        # Apps of which an action ended without a hint, and for how many lists the hint is awaited.
+        # Where an action ended without a hint, and for how many lists the hint is awaited.
         self._awaited: dict[Hashable, int] = {}
         self.on = False
         self.seen = False

@@ -298,7 +298,7 @@ def _how_it_went_back(progress: Progress, result: dict[str, Any]) -> str:
     if result.get("skipped"):
         return f"No rollback needed: {previous} is still running."
     action_id = result.get("action_id")
-    evidence = "as the app shows" if action_id is None else f"action {action_id}"
+    evidence = "as its state shows" if action_id is None else f"action {action_id}"
     return f"Rolled back: {previous} runs again ({evidence})."
 
 

@@ -375,7 +375,7 @@ def test_a_rollback_that_only_the_app_shows_is_reported_as_that(deferrable: bool
     sim.fault("drop", call="POST", effect="after", skip=1)
     ending = sim.to_the_end()
     assert_rolled_back(ending, sim)
-    assert str(ending.error).endswith("Rolled back: v1 runs again (as the app shows).")
+    assert str(ending.error).endswith("Rolled back: v1 runs again (as its state shows).")
 
 
 def test_a_redeploy_of_the_current_release_has_nothing_to_roll_back_to() -> None:

@@ -371,10 +371,10 @@ def test_tunnel_that_is_refused() -> None:
 
 def flaky(faults: list[Callable[[Server, socket.socket], None]]) -> servers.Serve:
     """Break some connections, one after the other, then answer."""
-    exit_reason = iter(faults)
+    left = iter(faults)
 
     def serve(server: Server, connection: socket.socket) -> None:
-        next(exit_reason, servers.answering(GOOD))(server, connection)
+        next(left, servers.answering(GOOD))(server, connection)
 
     return serve
 
