@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_daocloud.api.openapi.apps import redeploy_app
 from airflow_provider_daocloud.core.submission.evidence import Snapshot
-from airflow_provider_daocloud.core.submission.journal import KEY, Entry, Invocation
+from airflow_provider_daocloud.core.submission.journal import KEY, VERSION, Entry, Invocation
 from airflow_provider_daocloud.core.submission.plan import Progress
 from airflow_provider_daocloud.core.waiting.tracker import Tracker
 from airflow_provider_daocloud.core.waiting.wait import Outcome
@@ -91,3 +91,8 @@ def test_the_event() -> None:
     assert set(event) == ROWS["a trigger's event"]
     assert set(checkpoint) == ROWS["its `checkpoint`"]
     assert {field.name for field in fields(Progress)} == ROWS["its `progress`"]
+
+
+def test_the_version_of_the_journal() -> None:
+    """Another one makes every entry that users have unreadable: not by accident."""
+    assert VERSION == 1

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from airflow_provider_daocloud.api.errors import ServerFaultError
+from airflow_provider_daocloud.core.polling.batched import BATCH_WINDOW
 from airflow_provider_daocloud.core.polling.hinted import (
     DURATIONS,
     HINTED,
@@ -177,6 +178,14 @@ def test_the_first_list_spares_what_it_shows_to_be_busy() -> None:
     assert later.due - scene.now > 1.0
 
 
+def test_before_the_first_list_a_wait_gives_it_time_to_spare_it() -> None:
+    scene = Scene(HINTS_FROM)
+    assert scene.waits[-1].due == scene.now + BATCH_WINDOW
+    scene.items = [{"key": n, "busy": False, "version": 1} for n in range(20)]
+    scene.ask_for_the_list()
+    assert scene.add(15).due == scene.now
+
+
 def test_the_first_list_spares_nothing_that_is_idle_or_was_observed_already() -> None:
     scene = Scene(busy=False)
     due = dict(scene.queue.planned)
@@ -339,13 +348,17 @@ def test_two_waits_for_one_key_are_hinted_both_and_leave_one_by_one() -> None:
 
 def test_where_the_budget_is_too_small_the_usual_duration_says_when_to_ask() -> None:
     """Nine of ten of the last actions took 100 s at most."""
-    scene = Scene(40, pace=1.0)
+    took = [1000.0] * 20  # of long ago: pushed out by the next ones
+    took += [100.0 if n < DURATIONS * 0.92 else 900.0 for n in range(DURATIONS)]
+    scene = Scene(len(took) + 40, pace=1.0)
     scene.ask_for_the_list()
-    for _ in range(DURATIONS):
-        scene.group._durations.append(1000.0)  # of long ago: pushed out by the next ones
-    for n in range(DURATIONS):
-        scene.group._durations.append(100.0 if n < DURATIONS * 0.92 else 900.0)
-    scene.group._hints._trust = -1
+    ended, scene.waits = scene.waits[: len(took)], scene.waits[len(took) :]
+    for subscription, seconds in zip(ended, took, strict=True):
+        scene.end(subscription, seconds=seconds)
+        scene.group.remove(subscription)
+    scene.end(scene.waits.pop(), seconds=None)  # where DaoCloud does not say
+    for _ in range(3):
+        scene.show()  # no hint has come: they are not relied on
     began = scene.now
     scene.observed(scene.waits[9])
     due, priority = scene.queue.planned[scene.waits[9]]
