@@ -50,7 +50,7 @@ class DyingStore:
         return self._store.get(key)
 
     def set(self, key: str, value: Any, *, retention: timedelta) -> None:
-        release = (value["asked"]["body"] or {}).get("release_name")
+        release = (value["request"]["body"] or {}).get("release_name")
         mortal = self._release in ("", release)
         if mortal:
             self._die(f"before {value['phase']}")
