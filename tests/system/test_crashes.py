@@ -403,7 +403,7 @@ def outcome(run: Run, tasks: dict[str, dict[str, Any]], sandbox: Sandbox, task_i
     count = len(found)
     words = f"{count} action" + ("" if count == 1 else "s")
     if tasks[task_id]["state"] != "success":
-        unknown = tasks[task_id]["try_number"] == 3 and "outcome unknown" in run.log(task_id)
+        unknown = tasks[task_id]["try_number"] == 3 and "Cannot tell whether" in run.log(task_id)
         return f"{words}, {'outcome unknown' if unknown else 'failed'}"
     result = run.returned(task_id)
     if "build_id" in result:
