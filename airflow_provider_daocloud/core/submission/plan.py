@@ -243,8 +243,8 @@ def advance(progress: Progress, event: Event, policy: Policy) -> tuple[Progress,
         case "wait" | "join" | "verify", Failed(error):
             return _after_failure(progress, error, policy)
     # A stale or foreign event is never taken for an ending, and nothing is submitted for it.
-    what = f"{type(event).__name__} in {progress.step}"
-    return progress, Raise(InputError("event", f"cannot follow here ({what})."))
+    place = f"{type(event).__name__} in {progress.step}"
+    return progress, Raise(InputError("event", f"cannot follow here ({place})."))
 
 
 def trigger_may_end(progress: Progress, policy: Policy) -> bool:
