@@ -75,8 +75,8 @@ def airflow_error(error: DaoCloudError) -> Exception:
 
     if is_permanent(error):
         return AirflowFailException(str(error))
-    if isinstance(error, WaitError):
-        return _AIRFLOW_CLASS.get(type(error), type(error))(str(error), error.observed)
+    if isinstance(error, WaitError) and type(error) in _AIRFLOW_CLASS:
+        return _AIRFLOW_CLASS[type(error)](str(error), error.observed)
     return error
 
 
@@ -130,9 +130,9 @@ def airflow_errors() -> Iterator[None]:
         mapped = airflow_error(e)
         if mapped is e:
             raise
-        raise mapped from e
+        raise mapped from None  # it says the same
     except AirflowNotFoundException as e:
-        raise AirflowFailException(str(e)) from e
+        raise AirflowFailException(str(e)) from None
 
 
 def was_mapped(task: Any) -> bool:
@@ -163,7 +163,7 @@ def _failing_when_unmapped(init: Callable[..., None]) -> Callable[..., None]:
             init(self, *args, **kwargs)
         except InputError as e:
             if was_mapped(self):
-                raise AirflowFailException(str(e)) from e
+                raise AirflowFailException(str(e)) from None
             raise
 
     return failing_when_unmapped

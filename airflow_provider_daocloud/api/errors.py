@@ -102,12 +102,12 @@ class CallError(DaoCloudError):
         message: str | None = None,
         retry_at: float | None = None,
     ) -> None:
-        text = f"{request}: {problem}"
+        # What happened comes first: Airflow's UI shows the first eighty characters or so.
+        text = problem[:1].upper() + problem[1:]
         if message:
             text += f" DaoCloud says: {message}"
-        if error_id:
-            text += f" (error_id {error_id})"
-        super().__init__(text)
+        where = f"error_id {error_id}; {request}" if error_id else request
+        super().__init__(f"{text} ({where})")
         self.request = request
         self.problem = problem
         self.status = status

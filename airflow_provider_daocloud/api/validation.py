@@ -183,3 +183,14 @@ def path_segment(field: str, value: object) -> str:
     if text in (".", "..") or "/" in text or "\\" in text:
         raise InputError(field, f"{text!r} is not an id: give the id alone, not a path.")
     return quote(text, safe="")
+
+
+def name_hint(field: str, value: object) -> str:
+    """Return what to say with a 404: a name where an id belongs is the likeliest mistake.
+
+    :param field: the argument of the id, such as ``app_id``.
+    :param value: what was given for it.
+    """
+    if re.fullmatch(r"[0-9a-fA-F-]{8,}|[0-9]+", str(value)):
+        return ""
+    return f" For a name, use {field.removesuffix('_id')}_name."

@@ -111,6 +111,7 @@ class DaoCloudNotifier(BaseNotifier):
         await asyncio.to_thread(self._post, DaoCloudClient(endpoint_of(connection)), context)
 
     def _post(self, client: DaoCloudClient, context: Context) -> None:
+        from airflow_provider_daocloud.core.waiting.wording import short
         from airflow_provider_daocloud.resources.names import NameWait, find
 
         identity = self._identity(context)
@@ -136,14 +137,14 @@ class DaoCloudNotifier(BaseNotifier):
                     "Nobody can tell whether DaoCloud has accepted the %s of app %s. It was not "
                     "sent again: check the app in DaoCloud.",
                     self.action,
-                    app_id,
+                    self.app_name or short(app_id),
                 )
                 raise
         _remember(identity)
         self.log.info(
-            "DaoCloud has accepted the %s of app %s: action %s, which is not waited for.",
+            "DaoCloud has accepted the %s of app %s, which is not waited for (action %s).",
             self.action,
-            app_id,
+            self.app_name or short(app_id),
             action_id,
         )
 

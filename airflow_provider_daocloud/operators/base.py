@@ -117,7 +117,7 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
         self.skip_if_current = False
         self.verify_timeout = DEFAULT_VERIFY_TIMEOUT
         # Set while the task runs: what it waits for, and whether Airflow has asked it to end.
-        self.waiting_for: Wait | None = None
+        self.waiting_for: str | None = None
         self.killed = False
         if self.timeout < self.poll_interval:
             raise InputError("timeout", "must not be shorter than poll_interval.")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError, WaitError
 from airflow_provider_daocloud.api.request import Request
-from airflow_provider_daocloud.api.retrying import DEFAULT_RETRY_TIMEOUT
 from airflow_provider_daocloud.compat import AirflowTaskTimeout, timeout
 from airflow_provider_daocloud.core.submission.evidence import Snapshot
 from airflow_provider_daocloud.core.submission.journal import Entry, Invocation, Journal, TaskState
@@ -38,9 +37,10 @@ from airflow_provider_daocloud.core.submission.plan import (
 )
 from airflow_provider_daocloud.core.submission.submission import Submission
 from airflow_provider_daocloud.core.waiting.blocking import block
-from airflow_provider_daocloud.core.waiting.reading import read
+from airflow_provider_daocloud.core.waiting.call import Call
 from airflow_provider_daocloud.core.waiting.tracker import Tracker
 from airflow_provider_daocloud.core.waiting.wait import Outcome, Wait, WaitState
+from airflow_provider_daocloud.core.waiting.wording import short
 from airflow_provider_daocloud.exceptions import (
     DaoCloudRolledBackError,
     airflow_errors,
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from airflow_provider_daocloud.operators.base import DaoCloudBaseOperator
 
 T = TypeVar("T")
+
+# The longest pause between two attempts at a call, in seconds.
+LONGEST_PAUSE = 10.0
 
 
 class Execution:
@@ -87,6 +90,7 @@ class Execution:
         store: Any = context.get("task_state_store") if task.durable else None
         self.journal = Journal(None if store is None else TaskState(store), self.log.warning)
         self.invocation = _invocation(context)
+        self.resource_name: str | None = None
 
     def start(self) -> Any:
         """Continue from where an earlier execution ended, or begin."""
@@ -115,6 +119,7 @@ class Execution:
             entry = self.journal.read()
             checkpoint = Checkpoint.of_event(event)
             self.started_at = checkpoint.started_at or self.started_at
+            self.resource_name = checkpoint.resource_name
             progress = checkpoint.progress
             if progress.step == "join":
                 self.journal.forget()
@@ -122,6 +127,9 @@ class Execution:
             self.task.prepare(self.context)
             self._find_id(checkpoint.found_id)
             outcome = Outcome.of_event(event)
+            if outcome.status == "succeeded":
+                # Airflow shows the log of the last wait alone.
+                self.log.info("%s", outcome.message)
             # The trigger has just read it with this connection, or it would not know.
             read = outcome.status in ("succeeded", "failed")
             self.task.hook.has_read = self.task.hook.has_read or read
@@ -130,7 +138,7 @@ class Execution:
                 # After a clear, the trigger of the former try can still fire; where Airflow's
                 # database uses ids again (SQLite), its event wakes this try.
                 self.log.warning(
-                    "An event of action %s: still waiting for %s.", receipts[1], receipts[0]
+                    "An event of action %s: still waiting for %s.", *map(short, reversed(receipts))
                 )
                 progress = replace(entry.progress, step="wait", receipt=entry.receipt)
                 self._defer(progress, self._wait(progress, Await("action")))
@@ -208,6 +216,8 @@ class Execution:
             event = submission.submit()
         except DaoCloudError as e:
             return progress, Inconclusive(e)
+        finally:
+            self.resource_name = submission.resource_name
         previous = submission.progress.previous_release
         progress = replace(progress, previous_release=previous)
         ti = self.context["ti"]
@@ -216,9 +226,15 @@ class Execution:
         if accepted and key is not None and previous is not None:
             ti.xcom_push(key=key, value=previous)
         if isinstance(event, Submitted):
-            self.log.info("Submitted %s as action %s.", submission.request, event.receipt)
+            if not event.reconnected:
+                self.log.info("%s", self._submitted(submission, previous, event.receipt))
             ti.xcom_push(key=self.task.id_key, value=event.receipt)
         return progress, event
+
+    def _submitted(self, submission: Submission, previous: str | None, receipt: str) -> str:
+        before = f" (before: {previous})" if previous else ""
+        key = self.task.id_key.replace("_", " ")
+        return f"Submitted {submission.what}{before} as {short(receipt)} ({key} {receipt})."
 
     def submission(self, progress: Progress) -> Submission:
         """Return the submission that the goal asks for.
@@ -241,6 +257,7 @@ class Execution:
             needs_id=not task.wait_for_completion,
             skip_if_current=task.skip_if_current,
             progress=progress,
+            resource_name=self.resource_name,
             run_seconds=None if self.journal.store is not None else self._retry_of_run(),
             server_time=lambda: task.hook.get_conn().server_time,
             stopped=lambda: task.killed,
@@ -275,7 +292,7 @@ class Execution:
                 return self.task.desired_state(progress)
 
     def _block(self, progress: Progress, wait: Wait) -> Outcome:
-        self.task.waiting_for = wait
+        self.task.waiting_for = wait.title(self.resource_name)
         limit = self._limit(progress)
         try:
             observation = block(
@@ -285,6 +302,7 @@ class Execution:
                 poll_interval=self.task.poll_interval,
                 max_outage=self.task.max_outage,
                 wait_state=self._wait_state(progress),
+                resource_name=self.resource_name,
                 log=self.log.info,
                 clock=self.clock,
                 sleep=self.sleep,
@@ -298,21 +316,23 @@ class Execution:
     def _ended(self, wait: Wait) -> Outcome | None:
         """Observe once; return how the wait has ended, if it has."""
         try:
-            tracker = Tracker(wait, self.clock())
+            tracker = Tracker(wait, self.clock(), resource_name=self.resource_name)
             observation = tracker.saw(self.task.hook.observe(wait.request()))
         except CallError:
             return None
         except WaitError as e:
             return Outcome.of_error(e)
-        return (
-            Outcome("succeeded", observation.result) if observation.verdict == "succeeded" else None
-        )
+        if observation.verdict != "succeeded":
+            return None
+        self.log.info("%s", tracker.success(self.clock()))
+        return Outcome("succeeded", observation.result)
 
     def _defer(self, progress: Progress, wait: Wait) -> NoReturn:
         task = self.task
         limit = self._limit(progress)
         found_id, name = task.ref
-        checkpoint = Checkpoint(progress, found_id if name is not None else None, self.started_at)
+        looked_up = found_id if name is not None else None
+        checkpoint = Checkpoint(progress, looked_up, self.started_at, self.resource_name)
         trigger_class, arguments = trigger_of(wait)
         trigger = trigger_class(
             **arguments,
@@ -325,6 +345,7 @@ class Execution:
             wait_state=self._wait_state(progress),
             end_task=trigger_may_end(progress, self.policy) and ends_from_trigger(task),
             push_result=task.do_xcom_push,
+            resource_name=self.resource_name,
             checkpoint=asdict(checkpoint),
         )
         task.hook.close()
@@ -357,7 +378,7 @@ class Execution:
         wait = self.task.desired_state(progress)
         try:
             seen = self.send(wait.request())
-        except CallError as e:
+        except DaoCloudError as e:
             outage = Outcome.of_error(e)
             return replace(outage, message=f"The action succeeded, but then: {outage.message}")
         observation = wait.judge(seen, {})
@@ -406,18 +427,30 @@ class Execution:
     # --- what it has at hand --------------------------------------------------------------------
 
     def send(self, request: Request[T]) -> T:
-        """Send a request, retrying what may be retried for as long as an outage may last."""
-        hook, seconds = self.task.hook, max(self.task.max_outage, DEFAULT_RETRY_TIMEOUT)
-        if request.is_write:
-            return hook.send(request, retry_timeout=seconds)
-        return read(
-            request,
-            lambda left: hook.send(request, retry_timeout=left),
-            retry_timeout=seconds,
-            read_before=hook.has_read,
+        """Send a request, and again what may be sent again, for as long as an outage may last.
+
+        :param request: the request.
+        :raises OutageError: nothing answered it for ``max_outage``; it had no effect.
+        :raises CallError: it is refused, or nobody can tell what became of it.
+        """
+        answers: list[T] = []
+
+        def send(request: Request[T], *, within: float) -> T:
+            answers.append(self.task.hook.observe(request, within=within))
+            return answers[-1]
+
+        block(
+            Call(request),
+            send,
+            timeout=self.task.timeout,
+            poll_interval=LONGEST_PAUSE,
+            max_outage=self.task.max_outage,
+            wait_state={"read": self.task.hook.has_read},
+            log=self.log.info,
             clock=self.clock,
             sleep=self.sleep,
         )
+        return answers[-1]
 
     def _wait_state(self, progress: Progress) -> WaitState:
         """Return what a wait begins with: what was seen before, and whether of anything."""
@@ -428,6 +461,7 @@ class Execution:
         """Set the id, if a name was given: the checkpoint's, or what one list shows."""
         if found_id is not None:
             self.task.take_id(found_id)
+        self.resource_name = self.resource_name or self.task.ref[1]
         names.resolve(
             self.task,
             lambda: self.task.request(Progress()),
@@ -464,11 +498,13 @@ class Checkpoint:
     :param progress: how far the invocation is.
     :param found_id: the id, if a name was given: it is looked up once for a try.
     :param started_at: when the try began, in seconds since the epoch.
+    :param resource_name: what people call the resource, if it is known.
     """
 
     progress: Progress = Progress(step="wait")  # noqa: RUF009 - it is frozen
     found_id: str | None = None
     started_at: float | None = None
+    resource_name: str | None = None
 
     @classmethod
     def of_event(cls, event: object) -> Checkpoint:
@@ -481,13 +517,15 @@ class Checkpoint:
             return cls()
         try:
             progress = Progress.of_json(data["progress"])
-            checkpoint = cls(progress, data["found_id"], data["started_at"])
+            found_id, name = data["found_id"], data.get("resource_name")
+            checkpoint = cls(progress, found_id, data["started_at"], name)
         except (KeyError, TypeError):
             checkpoint = None
         if (
             checkpoint is None
             or not isinstance(checkpoint.found_id, str | None)
             or not isinstance(checkpoint.started_at, int | float | None)
+            or not isinstance(checkpoint.resource_name, str | None)
         ):
             raise InputError("event", f"the trigger's checkpoint is foreign: {data!r:.200}")
         return checkpoint

@@ -26,6 +26,7 @@ from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.validation import checked_name
 from airflow_provider_daocloud.core.waiting.blocking import block
 from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
+from airflow_provider_daocloud.core.waiting.wording import capitalized
 from airflow_provider_daocloud.resources.registry import resource
 
 # How many names, or ids, an error lists at most.
@@ -159,9 +160,19 @@ class NameWait:
 
         :raises NameMatchError: none has the name, or several have.
         """
-        return Observation(
-            "succeeded", "found", find(self.resource_kind, seen, self.name).as_dict()
-        )
+        return Observation("succeeded", "", find(self.resource_kind, seen, self.name).as_dict())
+
+    @property
+    def wanted(self) -> str:
+        """What is waited for: that the list can be read."""
+        return "found"
+
+    def title(self, name: str | None) -> str:  # noqa: ARG002 - it has one
+        """Return what is looked up.
+
+        :param name: not used.
+        """
+        return str(self)
 
     def __str__(self) -> str:
         return f"{self.resource_kind.replace('_', ' ')} {self.name!r}"
@@ -194,8 +205,7 @@ def take(task: Any, lookup: NameWait, found_id: str) -> None:
     :param found_id: the id.
     """
     task.take_id(found_id)
-    text = str(lookup)
-    task.log.info("%s is %s.", text[0].upper() + text[1:], found_id)
+    task.log.info("%s was found (%s).", capitalized(str(lookup)), found_id)
 
 
 def resolve(task: Any, request: Callable[[], object], *, timeout: float, max_outage: float) -> None:
@@ -218,6 +228,6 @@ def resolve(task: Any, request: Callable[[], object], *, timeout: float, max_out
             poll_interval=LONGEST_PAUSE,
             max_outage=max_outage,
             wait_state={"read": task.hook.has_read},
-            log=lambda *_: None,  # the id is logged below, a fault is in the error
+            log=task.log.info,
         )
         take(task, lookup, observation.result["id"])

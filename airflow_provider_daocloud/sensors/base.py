@@ -187,8 +187,8 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
             # with allow_nested_operators=False refuses it.
             return inspect.unwrap(BaseSensorOperator.execute)(self, context)
         except (AirflowSensorTimeout, AirflowSkipException) as e:
-            if e.__cause__ is None and self._tracker is not None:
-                # Airflow's own, not ours with a cause: the time is up.
+            ours = e.__cause__ is not None or e.__suppress_context__
+            if not ours and self._tracker is not None:  # Airflow's own: the time is up
                 outcome = Outcome.of_error(self._tracker.timed_out(self.timeout))
                 self._end(replace(outcome, timeout_setting=self._limit.name))
             raise
@@ -232,6 +232,8 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
             outcome = outcome_of(e)
         if outcome.status != "succeeded":
             self._end(outcome)
+        if outcome.message:
+            self.log.info("%s", outcome.message)  # Airflow shows the log of the last wait alone
         return outcome.result
 
     def _found(self) -> Wait:
@@ -256,7 +258,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         try:
             wait = self._found()
             wait_state = {"read": self.hook.has_read}
-            tracker = Tracker(wait, began, self.max_outage, wait_state)
+            tracker = Tracker(wait, began, self.max_outage, wait_state, self.ref[1])
             self._push_links(context)
             try:
                 observation = tracker.saw(self._ask(tracker))
@@ -264,6 +266,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
                 tracker.missed(e, time.time())
             else:
                 if observation.verdict == "succeeded":
+                    self.log.info("%s", tracker.success(time.time()))
                     return observation.result
             self._progress_log.add(tracker, time.time())
         except (DaoCloudError, AirflowNotFoundException) as e:
@@ -272,7 +275,11 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
             self.hook.close()
         limit = TimeLimit.of(self.timeout, self.execution_timeout, time.time() - began)
         arguments = self._trigger_arguments(limit, end_task)
-        arguments |= {"started_at": began, "wait_state": tracker.wait_state}
+        arguments |= {
+            "started_at": began,
+            "wait_state": tracker.wait_state,
+            "resource_name": tracker.name,
+        }
         self.defer(
             trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
@@ -399,7 +406,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
             error = AirflowSensorTimeout(str(error))
         if self.never_fail or (self.soft_fail and outcome.status != "unreachable"):
             raise AirflowSkipException(str(error)) from error
-        raise error
+        raise error from None
 
     def _get_next_poke_interval(
         self,
@@ -418,7 +425,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
     def _progress_log(self) -> ProgressLog:
         from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
 
-        return ProgressLog(self.log.info)
+        return ProgressLog(self.log.info, None if self.reschedule else self.timeout)
 
     def _push_links(self, context: Context) -> None:
         push_links(self, context["ti"], self.hook.get_conn().endpoint)
@@ -430,7 +437,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         lookup = lookup_of(self, lambda: self.wait().request())
         wait = lookup or self.wait()
         wait.request()  # a bad id ends here, before anything is sent
-        tracker = Tracker(wait, started_at=time.time(), max_outage=self.max_outage)
+        tracker = Tracker(wait, time.time(), self.max_outage, resource_name=self.ref[1])
         store = self._store(context)
         match store.get(STATE_KEY) if store is not None else None:
             case {

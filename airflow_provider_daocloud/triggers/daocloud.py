@@ -66,6 +66,7 @@ class DaoCloudTrigger(BaseTrigger):
     :param end_task: whether to end the task here when the wait has succeeded. Where the result
         cannot be stored from here, a worker ends it all the same.
     :param push_result: whether to push the result as the task's return value then.
+    :param resource_name: the name of the resource, for the log.
     :param checkpoint: JSON-safe data that the event returns unchanged, so that the worker that
         resumes knows where it is.
     """
@@ -94,6 +95,7 @@ class DaoCloudTrigger(BaseTrigger):
         timeout_setting: str = "timeout",
         end_task: bool = False,
         push_result: bool = True,
+        resource_name: str | None = None,
         checkpoint: dict[str, Any] | None = None,
         **_unknown: Any,  # arguments of a later version
     ) -> None:
@@ -109,6 +111,7 @@ class DaoCloudTrigger(BaseTrigger):
         self.timeout_setting = timeout_setting
         self.end_task = end_task
         self.push_result = push_result
+        self.resource_name = resource_name
         self.checkpoint = checkpoint
         # Set by the triggerer: when Airflow itself would time the task out.
         self.timeout_after: datetime | None = None
@@ -154,6 +157,7 @@ class DaoCloudTrigger(BaseTrigger):
                 "timeout_setting": self.timeout_setting,
                 "end_task": self.end_task,
                 "push_result": self.push_result,
+                "resource_name": self.resource_name,
                 "checkpoint": self.checkpoint,
             },
         )
@@ -185,7 +189,8 @@ class DaoCloudTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Say what continues without us (3.3+): DaoCloud has no call that cancels an action."""
-        self.log.warning("No longer waiting for %s: it continues at DaoCloud.", self.wait())
+        waited_for = self.wait().title(self.resource_name)
+        self.log.warning("No longer waiting for %s: it continues at DaoCloud.", waited_for)
 
     async def _wait_for(self, wait: Wait) -> Outcome:
         from airflow_provider_daocloud.core.polling.subscription import Subscription
@@ -196,10 +201,11 @@ class DaoCloudTrigger(BaseTrigger):
         from airflow_provider_daocloud.triggers.wait_session import WaitSession
 
         started_at = self._started()
-        tracker = Tracker(wait, started_at, self.max_outage, dict(self.wait_state or {}))
+        wait_state = dict(self.wait_state or {})
+        tracker = Tracker(wait, started_at, self.max_outage, wait_state, self.resource_name)
         backoff = Backoff(self.poll_interval, self.initial_interval, self.interval_growth)
         subscription = Subscription(tracker, backoff, self.timeout)
-        log = ProgressLog(self.log.info)
+        log = ProgressLog(self.log.info, self.timeout)
         session = WaitSession(
             subscription,
             self.daocloud_conn_id,

@@ -147,6 +147,13 @@ class WidgetWait:
     failure: ClassVar[type[WaitError]] = WidgetError
     lags: ClassVar[bool] = False
 
+    @property
+    def wanted(self) -> str:
+        return f"revision {self.revision}"
+
+    def title(self, name: str | None) -> str:
+        return f"widget {self.name}"
+
     def request(self) -> Request[dict[str, Any]]:
         return get_widget(self.group, self.name)
 
@@ -170,6 +177,9 @@ class WidgetEvidence:
 
     def request(self) -> Request[dict[str, Any]]:
         return get_widget(self.group, self.name)
+
+    def name_of(self, seen: Mapping[str, Any]) -> str:
+        return str(seen["name"])
 
     def snapshot(self, seen: Mapping[str, Any]) -> dict[str, Any]:
         return {"size": seen["size"], "revision": seen["revision"]}
@@ -209,8 +219,11 @@ class WidgetEvidence:
     def result(self, record: Mapping[str, Any]) -> dict[str, Any]:
         return {"group": self.group, "name": self.name, "size": record["body"]["spec"]["size"]}
 
-    def describe(self, record: Mapping[str, Any]) -> str:
-        return f"resize of {self}"
+    def title(self, name: str | None) -> str:
+        return f"widget {name}"
+
+    def describe(self, record: Mapping[str, Any], name: str | None) -> str:
+        return f"resize of {self.title(name)}"
 
     def describe_snapshot(self, snapshot: Snapshot) -> str:
         return f"size {snapshot.shown['size']}"

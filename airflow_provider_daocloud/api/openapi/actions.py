@@ -22,20 +22,26 @@ from airflow_provider_daocloud.api.parsing import (
 )
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.response import object_of
-from airflow_provider_daocloud.api.validation import path_segment
+from airflow_provider_daocloud.api.validation import name_hint, path_segment
 
 
 def get_action(app_id: str, action_id: str) -> Request[Action]:
     """``GET /v1/apps/{id}/actions/{action_id}``: one action."""
     path = f"/apps/{path_segment('app_id', app_id)}/actions/{path_segment('action_id', action_id)}"
-    return Request("get_action", "GET", path, object_of(Action.parse), api=OPEN_API)
+    hint = name_hint("app_id", app_id)
+    return Request(
+        "get_action", "GET", path, object_of(Action.parse), not_found_hint=hint, api=OPEN_API
+    )
 
 
 def get_stack_action(stack_id: str, action_id: str) -> Request[Action]:
     """``GET /v1/stacks/{id}/actions/{action_id}``: one action on a stack."""
     stack = path_segment("stack_id", stack_id)
     path = f"/stacks/{stack}/actions/{path_segment('action_id', action_id)}"
-    return Request("get_stack_action", "GET", path, object_of(Action.parse), api=OPEN_API)
+    hint = name_hint("stack_id", stack_id)
+    return Request(
+        "get_stack_action", "GET", path, object_of(Action.parse), not_found_hint=hint, api=OPEN_API
+    )
 
 
 def read_action_id(data: Any) -> str:

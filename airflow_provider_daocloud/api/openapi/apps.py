@@ -23,7 +23,7 @@ from airflow_provider_daocloud.api.parsing import (
 )
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.response import list_of, object_of
-from airflow_provider_daocloud.api.validation import APP_ACTIONS, checked, path_segment
+from airflow_provider_daocloud.api.validation import APP_ACTIONS, checked, name_hint, path_segment
 
 
 def list_apps() -> Request[tuple[App, ...]]:
@@ -46,6 +46,7 @@ def get_app(app_id: str) -> Request[App]:
         "GET",
         f"/apps/{path_segment('app_id', app_id)}",
         object_of(App.parse),
+        not_found_hint=name_hint("app_id", app_id),
         api=OPEN_API,
     )
 

@@ -22,7 +22,7 @@ from airflow_provider_daocloud.api.parsing import (
 )
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.response import list_of, object_of
-from airflow_provider_daocloud.api.validation import checked, path_segment
+from airflow_provider_daocloud.api.validation import checked, name_hint, path_segment
 
 # Later revisions of the API brought these calls, and an installation can be of an earlier one.
 _NO_BUILDS = (
@@ -52,7 +52,14 @@ def list_build_flows_unparsed() -> Request[tuple[Mapping[str, Any], ...]]:
 def get_build_flow(build_flow_id: str) -> Request[BuildFlow]:
     """``GET /v1/build-flows/{id}``: one build flow."""
     path = f"/build-flows/{path_segment('build_flow_id', build_flow_id)}"
-    return Request("get_build_flow", "GET", path, object_of(BuildFlow.parse), api=OPEN_API)
+    return Request(
+        "get_build_flow",
+        "GET",
+        path,
+        object_of(BuildFlow.parse),
+        not_found_hint=name_hint("build_flow_id", build_flow_id),
+        api=OPEN_API,
+    )
 
 
 def start_build(build_flow_id: str, branch: str) -> Request[Build]:

@@ -13,7 +13,7 @@ from airflow_provider_daocloud.api.openapi.generation import OPEN_API
 from airflow_provider_daocloud.api.parsing import read_date, read_required, read_text, to_iso
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.response import list_of, object_of
-from airflow_provider_daocloud.api.validation import path_segment
+from airflow_provider_daocloud.api.validation import name_hint, path_segment
 
 
 def list_stacks() -> Request[tuple[Stack, ...]]:
@@ -24,7 +24,10 @@ def list_stacks() -> Request[tuple[Stack, ...]]:
 def get_stack(stack_id: str) -> Request[Stack]:
     """``GET /v1/stacks/{id}``: one stack."""
     path = f"/stacks/{path_segment('stack_id', stack_id)}"
-    return Request("get_stack", "GET", path, object_of(Stack.parse), api=OPEN_API)
+    hint = name_hint("stack_id", stack_id)
+    return Request(
+        "get_stack", "GET", path, object_of(Stack.parse), not_found_hint=hint, api=OPEN_API
+    )
 
 
 def act_on_stack(stack_id: str, action: str) -> Request[str]:

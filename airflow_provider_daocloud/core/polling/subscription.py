@@ -71,7 +71,7 @@ class Subscription(Job):
         except DaoCloudError as e:
             return self.end(Outcome.of_error(e))
         if observation.verdict == "succeeded":
-            return self.end(Outcome("succeeded", observation.result))
+            return self.end(Outcome("succeeded", observation.result, self.tracker.success(now)))
         if before is None or before.state != observation.state or had_error:
             self.news.set()
         return self.check_time(now)

@@ -35,6 +35,12 @@ class Evidence(Protocol):
     def request(self) -> Request[Any]:
         """Return the request that reads the resource."""
 
+    def name_of(self, seen: Any) -> str | None:
+        """Return what people call the resource, if it shows that.
+
+        :param seen: what `request` returned.
+        """
+
     def snapshot(self, seen: Any) -> dict[str, Any]:
         """Return what is to be kept of an observation, as JSON-safe data.
 
@@ -102,10 +108,17 @@ class Evidence(Protocol):
         :param record: the request.
         """
 
-    def describe(self, record: Mapping[str, Any]) -> str:
-        """Return a request in words: ``redeploy of app 3f2a to v1``.
+    def title(self, name: str | None) -> str:
+        """Return the resource as a person calls it; ``str`` of the evidence has the whole id.
+
+        :param name: its name, if it is known.
+        """
+
+    def describe(self, record: Mapping[str, Any], name: str | None) -> str:
+        """Return a request in words: ``redeploy of app web to v1``.
 
         :param record: the request.
+        :param name: the resource's name, if it is known.
         """
 
     def describe_snapshot(self, snapshot: Snapshot) -> str:

@@ -25,6 +25,7 @@ from airflow_provider_daocloud.api.errors import (
     ProtocolError,
     RefusedError,
     UnreadableEntryError,
+    WaitError,
 )
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.validation import DEFAULT_SETTLE_TIME, IfBusy, OnAmbiguous
@@ -38,6 +39,7 @@ from airflow_provider_daocloud.core.submission.plan import (
 )
 from airflow_provider_daocloud.core.waiting.backoff import Backoff
 from airflow_provider_daocloud.core.waiting.wait import Wait
+from airflow_provider_daocloud.core.waiting.wording import capitalized, in_words, short
 
 # While a request is reconciled, the observations of the resource are this many seconds apart.
 OBSERVE_EVERY = 2.0
@@ -67,6 +69,7 @@ class Submission:
     :param needs_id: whether an effect without a receipt is of no use.
     :param skip_if_current: leave the resource alone if it is already as the request would leave it.
     :param progress: how far the invocation is.
+    :param resource_name: what people call the resource; updated when it is observed.
     :param run_seconds: on Airflow without a journal, for a retry: how many seconds ago the DAG run
         began; else None.
     :param server_time: returns the server's clock as of its last response, in seconds since the
@@ -88,6 +91,7 @@ class Submission:
     needs_id: bool = False
     skip_if_current: bool = False
     progress: Progress = field(default_factory=Progress)
+    resource_name: str | None = None
     run_seconds: float | None = None
     server_time: Callable[[], float | None] = lambda: None
     stopped: Callable[[], bool] = lambda: False
@@ -102,6 +106,15 @@ class Submission:
         # The resource before a request that counts as never arrived. If that arrives after all, the
         # resource will differ from this.
         self._doubted: Snapshot | None = None
+
+    @property
+    def what(self) -> str:
+        """What is asked for, in words: ``redeploy of app web to v2``."""
+        return self.evidence.describe(self.record, self.resource_name)
+
+    @property
+    def _title(self) -> str:
+        return self.evidence.title(self.resource_name)
 
     def submit(self) -> Submitted | ExistingRun | Resolved:
         """Reconnect, recall, reconcile or send: whatever makes it one effect of one invocation.
@@ -142,8 +155,8 @@ class Submission:
             raise InputError(
                 "request",
                 "it changed between tries: the earlier try asked for "
-                f"{self._in_words(self.evidence.describe, entry.request)}, this one for "
-                f"{self.evidence.describe(self.record)}. Nothing was sent. Clear the task to act "
+                f"{self._in_words(self._describe, entry.request)}, this one for "
+                f"{self.what}. Nothing was sent. Clear the task to act "
                 "with the new arguments.",
             )
         self.journal.note(invocation=self.invocation, exit_reason=None)
@@ -151,7 +164,7 @@ class Submission:
             self.log("An earlier try saw it succeed: returning what it stored.")
             return Resolved(entry.result)
         if entry.receipt is not None:
-            self.log("An earlier try submitted action %s: waiting for it.", entry.receipt)
+            self.log("An earlier try submitted action %s: waiting for it.", short(entry.receipt))
             return Submitted(entry.receipt, reconnected=True)
         self.log("An earlier try may have submitted it, and left no action id: reconciling.")
         return self._reconcile(entry.snapshot, "The earlier try ended before it knew the answer.")
@@ -167,7 +180,9 @@ class Submission:
             return None
         if observation.verdict != "pending":
             return None
-        self.log("Task was cleared, and action %s is in progress: waiting for it.", entry.receipt)
+        self.log(
+            "Task was cleared, and action %s is in progress: waiting for it.", short(entry.receipt)
+        )
         previous = entry.progress.previous_release
         self.progress = replace(self.progress, previous_release=previous)
         self.journal.note(invocation=self.invocation, exit_reason=None, progress=self.progress)
@@ -177,7 +192,7 @@ class Submission:
         """Do what is right for a retry and for a clear; they part when the action has ended."""
         found = self._reconnect_if_pending(entry)
         if found is None:
-            submitted = f"action {entry.receipt}" if entry.receipt else "the request"
+            submitted = f"action {short(entry.receipt)}" if entry.receipt else "the request"
             raise self._cannot_tell(f"{submitted} was its own", entry)
         return found
 
@@ -196,7 +211,7 @@ class Submission:
         evidence = {"now": dict(snapshot.shown), "operated": "since the DAG run began"}
         self.log(
             "This is a retry, and %s already shows its effect (%s). Nothing was submitted.",
-            self.evidence,
+            self._title,
             self.evidence.describe_snapshot(snapshot),
         )
         return Resolved(self._adopted(evidence))
@@ -218,16 +233,19 @@ class Submission:
             self.log(
                 "Another client's run is in progress on %s (%s), so nothing was submitted. Waiting "
                 "for that run instead.",
-                self.evidence,
+                self._title,
                 self.evidence.describe_snapshot(now),
             )
             self.journal.forget()
             return ExistingRun(now.shown)
         if self.skip_if_current and self.evidence.matches(self.record, seen):
-            self.log("%s is as requested already: nothing was submitted.", self.evidence)
+            title = capitalized(self._title)
+            self.log("%s is as requested already: nothing was submitted.", title)
             return Resolved(self.evidence.result(self.record) | {"skipped": True})
         if self.stopped():
-            raise DaoCloudError(f"{self.request}: Airflow asked the task to end; nothing was sent.")
+            raise DaoCloudError(
+                f"Airflow asked the task to end: nothing was sent ({self.request})."
+            )
         before = self._doubted or now
         if self.progress.previous_release is None:
             self.progress = replace(self.progress, previous_release=self.evidence.release(before))
@@ -244,22 +262,20 @@ class Submission:
                 self.journal.note(change_seen=True)
                 why = f"{why.rstrip('.')}. It was answered, so it is not sent again"
             return self._reconcile(before, why)
-        except CallError as e:
+        except (CallError, WaitError) as e:
             return self._refused(e)
         receipt = self.evidence.receipt(accepted)
         self.journal.note(phase="accepted", receipt=receipt)
         return Submitted(receipt)
 
-    def _refused(self, error: CallError) -> Resolved | None:
+    def _refused(self, error: CallError | WaitError) -> Resolved | None:
         """Wait, if it was refused while something else is in progress; None: send again."""
         if self._doubted is None:
             self.journal.note(phase="rejected")
         if not isinstance(error, RefusedError) or error.status != CONFLICT:
             raise error
         if self.if_busy != "wait" or self._is_late():
-            raise AppBusyError(
-                f"Another action is in progress on {self.evidence}: {error}"
-            ) from error
+            raise AppBusyError(f"Another action is in progress on {self._title}: {error}") from None
         self.log("It was refused while another action is in progress (%s): waiting.", error)
         if self._doubted is not None:
             # What is in progress there can be ours.
@@ -276,16 +292,19 @@ class Submission:
         state = self.evidence.describe_snapshot(self._snapshot(seen))
         if self.if_busy == "fail":
             raise AppBusyError(
-                f"Another action is in progress on {self.evidence} ({state}). Nothing was sent."
+                f"Another action is in progress on {self._title} ({state}). Nothing was sent "
+                f"({self.evidence})."
             )
-        self.log("%s is %s: waiting for the action on it to end.", self.evidence, state)
+        title = capitalized(self._title)
+        self.log("%s is %s: waiting for the action on it to end.", title, state)
         return self._observe_until_idle()
 
     def _observe_until_idle(self) -> Any:
         while self.evidence.is_busy(seen := self._observe()):
             if self._is_late():
                 state = self.evidence.describe_snapshot(self._snapshot(seen))
-                raise AppBusyError(f"{self.evidence} is still {state} after {self.timeout:g} s.")
+                title, seconds = capitalized(self._title), in_words(self.timeout)
+                raise AppBusyError(f"{title} is still {state} after {seconds} ({self.evidence}).")
             self._pause()
         return seen
 
@@ -309,8 +328,8 @@ class Submission:
             raise self._unknown(why, before, None)
         try:
             seen, change_seen = self._observe_for_settle_time(before)
-        except CallError as e:
-            raise self._unknown(f"{why}. It cannot be read: {e}", before, None) from e
+        except (CallError, WaitError) as e:
+            raise self._unknown(f"{why}. It cannot be read: {e}", before, None) from None
         now = self._snapshot(seen)
         try:
             verdict = self.evidence.verdict(
@@ -323,8 +342,8 @@ class Submission:
         except KeyError:
             raise UnreadableEntryError("its entry is damaged.") from None
         if verdict == "absent":
-            text = "%s. %s did not change in %g s: it never arrived."
-            self.log(text, why, self.evidence, self.settle_time)
+            title, seconds = capitalized(self._title), in_words(self.settle_time)
+            self.log("%s did not change in %s: it never arrived. %s.", title, seconds, why)
             if self._is_late():
                 raise self._unknown(why, before, now)
             self._doubted = before
@@ -332,11 +351,11 @@ class Submission:
         if verdict == "unknown" or self.needs_id:
             raise self._unknown(why, before, now)
         self.log(
-            "%s. It arrived, as %s shows: before %s, now %s.",
-            why,
-            self.evidence,
+            "The request arrived, as %s shows: before %s, now %s. %s.",
+            self._title,
             self.evidence.describe_snapshot(before),
             self.evidence.describe_snapshot(now),
+            why,
         )
         result = self._adopted({"before": dict(before.shown), "now": dict(now.shown)})
         self.journal.note(phase="finished", result=result)
@@ -376,8 +395,8 @@ class Submission:
             why = f"{why.rstrip('.')}. The id, which was wanted, cannot be found out."
         return OutcomeUnknownError(
             str(self.request),
-            f"Cannot tell whether DaoCloud accepted the {self.evidence.describe(self.record)}: "
-            f"{why.rstrip('.')}. {states} Check {self.evidence} in DaoCloud, then clear the task "
+            f"Cannot tell whether DaoCloud accepted the {self.what}: "
+            f"{why.rstrip('.')}. {states} Check {self._title} in DaoCloud, then clear the task "
             "to act again, or mark it as success.",
         )
 
@@ -394,13 +413,18 @@ class Submission:
         try:
             return describe(kept)
         except (KeyError, TypeError):  # the task had another operator when it was kept
-            return f"something else than {self.evidence}"
+            return f"something else than {self._title}"
+
+    def _describe(self, record: dict[str, Any]) -> str:
+        return self.evidence.describe(record, self.resource_name)
 
     def _snapshot(self, seen: Any) -> Snapshot:
         return Snapshot(self.evidence.snapshot(seen), self.server_time())
 
     def _observe(self) -> Any:
-        return self.send(self.evidence.request())
+        seen = self.send(self.evidence.request())
+        self.resource_name = self.evidence.name_of(seen) or self.resource_name
+        return seen
 
     def _pause(self) -> None:
         self.sleep(BACKOFF.pause(self.clock() - self._began))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from airflow_provider_daocloud.api.errors import CallError
 from airflow_provider_daocloud.api.request import Request
+from airflow_provider_daocloud.api.retrying import is_transient
 from airflow_provider_daocloud.api.validation import DEFAULT_MAX_OUTAGE
 from airflow_provider_daocloud.core.waiting.backoff import Backoff
 from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
@@ -39,6 +40,7 @@ def block(
     poll_interval: float,
     max_outage: float = DEFAULT_MAX_OUTAGE,
     wait_state: WaitState | None = None,
+    resource_name: str | None = None,
     log: Callable[..., None],
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
@@ -52,20 +54,24 @@ def block(
         sooner.
     :param max_outage: seconds for which DaoCloud may be unreadable.
     :param wait_state: what was seen of it before.
+    :param resource_name: the resource's name, if it is known.
     :param log: logs one line.
     :param clock: seconds since the epoch.
     :param sleep: sleeps for some seconds.
     :raises WaitError: it failed, could not be read for too long, or the time is up.
     :raises CallError: no retry helps: no such resource, a refusal, a wrong token.
     """
-    tracker = Tracker(wait, clock(), max_outage, dict(wait_state or {}))
+    tracker = Tracker(wait, clock(), max_outage, dict(wait_state or {}), resource_name)
     deadline = tracker.started_at + timeout
     backoff = Backoff(poll_interval)
-    progress_log = ProgressLog(log)
+    progress_log = ProgressLog(log, timeout)
     while True:
+        request = wait.request()
         try:
-            observation = tracker.saw(send(wait.request(), within=time_left(deadline, clock())))
+            observation = tracker.saw(send(request, within=time_left(deadline, clock())))
         except CallError as e:
+            if request.is_write and not is_transient(e, is_write=True):
+                raise  # it may have been taken
             tracker.missed(e, clock())
         else:
             if observation.verdict == "succeeded":

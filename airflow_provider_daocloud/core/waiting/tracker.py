@@ -17,6 +17,7 @@ from airflow_provider_daocloud.api.validation import DEFAULT_MAX_OUTAGE, INITIAL
 from airflow_provider_daocloud.core.waiting.backoff import Backoff
 from airflow_provider_daocloud.core.waiting.refusals import REFUSAL_GRACE, has_become_permanent
 from airflow_provider_daocloud.core.waiting.wait import Observation, Wait, WaitState
+from airflow_provider_daocloud.core.waiting.wording import capitalized, in_words
 
 # Seconds in which a 404 for what was just posted is taken for a read replica that lags behind.
 NOT_FOUND_GRACE = 10.0
@@ -31,27 +32,42 @@ class Tracker:
     :param max_outage: seconds for which DaoCloud may be unreadable; 0 gives up at the first fault.
     :param wait_state: what an earlier process of the same wait remembered; JSON-safe, updated.
         With ``{"read": True}`` something was read with this token before the wait began.
+    :param resource_name: the resource's name, if it is known before anything is seen.
     """
 
     wait: Wait
     started_at: float
     max_outage: float = DEFAULT_MAX_OUTAGE
     wait_state: WaitState = field(default_factory=dict)
+    resource_name: str | None = None
     last: Observation | None = None
     last_error: CallError | None = None
+    at_first_look: bool = field(default=False, init=False)
+
+    @property
+    def title(self) -> str:
+        """What is waited for, as a person calls it, to begin a sentence."""
+        return capitalized(self.wait.title(self.name))
+
+    @property
+    def name(self) -> str | None:
+        """The resource's name, if it is known."""
+        return self.resource_name or (self.last.name if self.last else None)
 
     def saw(self, seen: Any) -> Observation:
         """Judge what an observation showed.
 
         :raises WaitError: the wait's own failure, with DaoCloud's words.
         """
+        self.at_first_look = not self.wait_state.get("seen") and self.last_error is None
         observation = replace(self.wait.judge(seen, self.wait_state), seen=seen)
         self.wait_state |= {"read": True, "seen": True}
         self.wait_state.pop("outage_since", None)
         self.wait_state.pop("refused", None)
         self.last, self.last_error = observation, None
         if observation.verdict == "failed":
-            raise self.wait.failure(f"{self.wait}: {observation.problem}", observation.result)
+            problem = observation.problem.rstrip(".")
+            raise self.wait.failure(f"{self.title} {problem} ({self.wait}).", observation.result)
         return observation
 
     def missed(self, error: CallError, now: float) -> None:
@@ -77,17 +93,35 @@ class Tracker:
         since = self.wait_state.setdefault("outage_since", now)
         if now - since >= self.max_outage:
             raise OutageError(
-                f"{self.wait}: outage: DaoCloud has been unreadable for "
-                f"{now - since:.0f} s (max_outage {self.max_outage:.0f} s). Last error: {error}",
+                f"{self.title} could not be read for {in_words(now - since)} "
+                f"(max_outage {in_words(self.max_outage)}). Last error: {error}",
                 self.last.result if self.last else None,
             )
 
+    @property
+    def gives_up_at(self) -> float | None:
+        """When the wait ends as an outage if it stays so, in seconds since the epoch."""
+        since = self.wait_state.get("outage_since")
+        return None if since is None else float(since + self.max_outage)
+
+    def success(self, now: float | None) -> str:
+        """Return the sentence for a wait that has succeeded.
+
+        :param now: seconds since the epoch; None where nobody knows when the wait began.
+        """
+        when = ""
+        if self.at_first_look and now is not None:
+            when = " at the first look"
+        elif now is not None:
+            when = f" after {in_words(now - self.started_at)}"
+        state = self.last.state if self.last else ""
+        return f"{self.title} {f'is {state}' if state else 'answered'}{when}."
+
     def timed_out(self, timeout: float) -> WaitTimeoutError:
         """Return the error for a wait whose time is up, with what was seen last."""
-        state = f"is {self.last.state}" if self.last else "was never seen"
-        text = f"{self.wait}: time is up after {round(timeout, 1):.10g} s, and it {state}."
-        if self.last and self.last.note:
-            text += f" Note: {self.last.note}."
+        seen = str(self.last) if self.last else "it was never seen"
+        wanted = f"did not become {self.wait.wanted} within {in_words(timeout)}"
+        text = f"{self.title} {wanted}; {seen} ({self.wait})."
         if self.last_error:
             text += f" Last error: {self.last_error}"
         return WaitTimeoutError(text, self.last.result if self.last else None)

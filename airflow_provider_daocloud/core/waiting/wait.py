@@ -40,17 +40,23 @@ class Observation:
     :param verdict: whether the wait is pending, has succeeded or has failed.
     :param state: the state that was seen, in DaoCloud's words.
     :param result: the resource as JSON-safe data.
-    :param problem: why it failed, in words.
-    :param note: something that a person should know, though the wait is pending.
+    :param name: the resource's name, if it was seen.
+    :param problem: how it failed, as the rest of a sentence that begins with the wait's title.
+    :param note: what a person should know of the state, though the wait is pending.
     :param seen: the object that the request returned.
     """
 
     verdict: Literal["pending", "succeeded", "failed"]
     state: str
     result: dict[str, Any]
+    name: str | None = None
     problem: str = ""
     note: str = ""
     seen: Any = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        """Return what was seen, as the rest of a sentence."""
+        return f"{self.note} ({self.state})" if self.note else f"it is {self.state}"
 
 
 class Wait(Protocol):
@@ -60,6 +66,16 @@ class Wait(Protocol):
     failure: ClassVar[type[WaitError]]
     # Whether it was just posted, so that a read replica may lag behind and answer 404 at first.
     lags: ClassVar[bool]
+
+    @property
+    def wanted(self) -> str:
+        """The state that is waited for, in words."""
+
+    def title(self, name: str | None) -> str:
+        """Return what is waited for, as a person calls it; ``str`` of the wait has the whole ids.
+
+        :param name: the resource's name, if it is known.
+        """
 
     def request(self) -> Request[Any]:
         """Return the request that reads the resource."""
@@ -79,7 +95,7 @@ class Outcome:
     :param status: *succeeded*, *failed*, *timeout*, *unreachable* (an outage longer than allowed)
         or *permanent* (no retry helps).
     :param result: the resource as it was last seen.
-    :param message: what happened, unless it succeeded.
+    :param message: what happened, in a sentence.
     :param timeout_setting: which of the task's settings set the time that is up.
     """
 
@@ -100,7 +116,7 @@ class Outcome:
     def of_observation(cls, observation: Observation) -> Outcome:
         """Return the outcome of a wait whose only observation this was."""
         if observation.verdict == "succeeded":
-            return cls("succeeded", observation.result)
+            return cls("succeeded", observation.result, f"It is {observation.state}.")
         message = f"it was taken to have succeeded, but is {observation.state}"
         return cls("unreachable", observation.result, message)
 

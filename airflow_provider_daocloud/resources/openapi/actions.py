@@ -23,11 +23,10 @@ def judge_action(seen: Action, ids: dict[str, Any]) -> Observation:
     if seen.state is ActionState.SUCCESS:
         return Observation("succeeded", seen.state_text, result)
     if seen.state is ActionState.FAILED:
-        said = f"DaoCloud says: {seen.error_message}" if seen.error_message else "no message."
-        return Observation("failed", seen.state_text, result, problem=f"FAILED; {said}")
-    return Observation(
-        "pending", seen.state_text, result, note=unknown_state_note(seen.state, seen.state_text)
-    )
+        said = f"DaoCloud says: {seen.error_message}" if seen.error_message else "no message"
+        return Observation("failed", seen.state_text, result, problem=f"failed: {said}")
+    note = unknown_state_note(seen.state)
+    return Observation("pending", seen.state_text, result, note=note)
 
 
 def no_action(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, ClassVar
 
 from airflow_provider_daocloud.api.errors import ActionFailedError, AppStateError, WaitError
-from airflow_provider_daocloud.api.openapi.actions import Action, get_action
+from airflow_provider_daocloud.api.openapi.actions import Action, ActionState, get_action
 from airflow_provider_daocloud.api.openapi.apps import (
     APP_TRANSITIONAL,
     App,
@@ -24,6 +24,7 @@ from airflow_provider_daocloud.core.polling.batched import Batched
 from airflow_provider_daocloud.core.polling.hinted import Hinted
 from airflow_provider_daocloud.core.submission.evidence import Snapshot, Verdict
 from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
+from airflow_provider_daocloud.core.waiting.wording import short, titled
 from airflow_provider_daocloud.resources.openapi.actions import (
     duration,
     judge_action,
@@ -59,6 +60,18 @@ class ActionWait:
     def judge(self, seen: Action, wait_state: WaitState) -> Observation:  # noqa: ARG002 - nothing to remember
         """SUCCESS succeeds, FAILED fails with DaoCloud's message, everything else is pending."""
         return judge_action(seen, {"action_id": self.action_id, "app_id": self.app_id})
+
+    @property
+    def wanted(self) -> str:
+        """The state that is waited for, in words."""
+        return ActionState.SUCCESS
+
+    def title(self, name: str | None) -> str:
+        """Return what is waited for, as a person calls it.
+
+        :param name: the app's name, if it is known.
+        """
+        return f"action {short(self.action_id)} of {titled('app', self.app_id, name)}"
 
     def __str__(self) -> str:
         return f"action {self.action_id} of app {self.app_id}"
@@ -110,20 +123,32 @@ class AppWait:
 
     def judge(self, seen: App, wait_state: WaitState) -> Observation:  # noqa: ARG002 - nothing to remember
         """Judge the app's state, and the release that it runs if one is waited for."""
-        state, wanted = seen.state_text or "of no state", " or ".join(self.target_states)
+        state = seen.state_text or "of no state"
         reached = seen.state in self.target_states
         if self.release_name is not None:
-            state += f", release {seen.release_name}"
-            wanted += f" with release {self.release_name}"
+            state += f" with release {seen.release_name}"
             reached = reached and seen.release_name == self.release_name
         result = seen.as_dict()
         if reached:
-            return Observation("succeeded", state, result)
+            return Observation("succeeded", state, result, seen.name)
         if seen.state in self.fail_states:
-            return Observation("failed", state, result, problem=f"it is {state}, and not {wanted}.")
-        return Observation(
-            "pending", state, result, note=unknown_state_note(seen.state, seen.state_text)
-        )
+            problem = f"is {state}, and not {self.wanted}"
+            return Observation("failed", state, result, seen.name, problem)
+        note = unknown_state_note(seen.state)
+        return Observation("pending", state, result, seen.name, note=note)
+
+    @property
+    def wanted(self) -> str:
+        """The state that is waited for, in words."""
+        release = f" with release {self.release_name}" if self.release_name is not None else ""
+        return " or ".join(self.target_states) + release
+
+    def title(self, name: str | None) -> str:
+        """Return what is waited for, as a person calls it.
+
+        :param name: the app's name, if it is known.
+        """
+        return titled("app", self.app_id, name)
 
     def __str__(self) -> str:
         return f"app {self.app_id}"
@@ -163,6 +188,10 @@ class AppEvidence:
     def request(self) -> Request[App]:
         """``GET /v1/apps/{app_id}``."""
         return get_app(self.app_id)
+
+    def name_of(self, seen: App) -> str | None:
+        """Return its name."""
+        return seen.name
 
     def snapshot(self, seen: App) -> dict[str, Any]:
         """Return state, release and date."""
@@ -216,10 +245,14 @@ class AppEvidence:
         """Return the fields of a finished action."""
         return no_action(record) | {"app_id": self.app_id}
 
-    def describe(self, record: Mapping[str, Any]) -> str:
+    def title(self, name: str | None) -> str:
+        """Return the app as a person calls it."""
+        return titled("app", self.app_id, name)
+
+    def describe(self, record: Mapping[str, Any], name: str | None) -> str:
         """Return the action in words."""
         release = _release(record)
-        return f"{_action(record)} of {self}" + (f" to {release}" if release else "")
+        return f"{_action(record)} of {self.title(name)}" + (f" to {release}" if release else "")
 
     def describe_snapshot(self, snapshot: Snapshot) -> str:
         """Return state, release and date in words."""

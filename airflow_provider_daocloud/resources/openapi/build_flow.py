@@ -25,6 +25,7 @@ from airflow_provider_daocloud.core.polling.batched import Batched
 from airflow_provider_daocloud.core.polling.strategies import Individual
 from airflow_provider_daocloud.core.submission.evidence import Snapshot, Verdict
 from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
+from airflow_provider_daocloud.core.waiting.wording import short, titled
 from airflow_provider_daocloud.resources.openapi.states import parse_words, unknown_state_note
 from airflow_provider_daocloud.resources.registry import Resource, register
 
@@ -83,25 +84,36 @@ class BuildFlowWait:
         first = wait_state.setdefault("first", now)
         if seen.status in BUILD_ACTIVE or now != first:
             wait_state["moved"] = True
-        fresh, note = True, unknown_state_note(seen.status, seen.status_text)
+        fresh, note = True, unknown_state_note(seen.status)
         if self.previous_package_id is not None:
             if seen.status is BuildStatus.SUCCESS:
                 fresh = bool(seen.package_id) and seen.package_id != self.previous_package_id
             else:
                 fresh = bool(wait_state.get("moved"))
             if not fresh:
-                note = f"this is still the build of before (package {seen.package_id})"
+                note = f"the latest is still package {short(seen.package_id)}"
+        status, name = seen.status_text or "of no status", seen.name
         if fresh and seen.status in self.target_statuses:
-            return Observation("succeeded", seen.status_text, result)
+            return Observation("succeeded", status, result, name)
         if fresh and seen.status in BUILD_FAILED:
-            return Observation(
-                "failed", seen.status_text, result, problem=f"the build is {seen.status}."
-            )
-        return Observation("pending", seen.status_text or "of no status", result, note=note)
+            return Observation("failed", status, result, name, f"failed: its build is {status}")
+        return Observation("pending", status, result, name, note=note)
+
+    @property
+    def wanted(self) -> str:
+        """The status that is waited for, in words."""
+        return " or ".join(self.target_statuses)
+
+    def title(self, name: str | None) -> str:
+        """Return what is waited for, as a person calls it.
+
+        :param name: the build flow's name, if it is known.
+        """
+        new = "a new build of " if self.previous_package_id is not None else ""
+        return new + titled("build flow", self.build_flow_id, name)
 
     def __str__(self) -> str:
-        new = "a new build of " if self.previous_package_id is not None else ""
-        return f"{new}build flow {self.build_flow_id}"
+        return f"build flow {self.build_flow_id}"
 
 
 @dataclass(frozen=True)
@@ -129,14 +141,32 @@ class BuildWait:
         if seen.status is BuildStatus.SUCCESS:
             return Observation("succeeded", seen.status_text, result)
         if seen.status in BUILD_FAILED:
-            return Observation(
-                "failed", seen.status_text, result, problem=f"the build is {seen.status}."
-            )
-        note = unknown_state_note(seen.status, seen.status_text)
+            return Observation("failed", seen.status_text, result, problem=_failure(seen))
+        note = unknown_state_note(seen.status)
         return Observation("pending", seen.status_text or "of no status", result, note=note)
+
+    @property
+    def wanted(self) -> str:
+        """The state that is waited for, in words."""
+        return BuildStatus.SUCCESS
+
+    def title(self, name: str | None) -> str:
+        """Return what is waited for, as a person calls it.
+
+        :param name: the build flow's name, if it is known.
+        """
+        return f"build {short(self.build_id)} of {titled('build flow', self.build_flow_id, name)}"
 
     def __str__(self) -> str:
         return f"build {self.build_id} of build flow {self.build_flow_id}"
+
+
+def _failure(build: Build) -> str:
+    """Say how a build failed, and whose change it was, as far as DaoCloud tells."""
+    kind = "tag" if build.ref_is_tag else "branch"
+    facts = {kind: build.ref, "commit": build.sha and build.sha[:12], "author": build.author}
+    known = ", ".join(f"{word} {fact}" for word, fact in facts.items() if fact)
+    return f"failed: it is {build.status_text}" + (f" ({known})" if known else "")
 
 
 def parse_statuses(words: str | Iterable[str]) -> tuple[BuildStatus, ...]:
@@ -165,6 +195,10 @@ class BuildFlowEvidence:
     def request(self) -> Request[BuildFlow]:
         """``GET /v1/build-flows/{build_flow_id}``."""
         return get_build_flow(self.build_flow_id)
+
+    def name_of(self, seen: BuildFlow) -> str | None:
+        """Return its name."""
+        return seen.name
 
     def snapshot(self, seen: BuildFlow) -> dict[str, Any]:
         """Return status and package."""
@@ -233,9 +267,13 @@ class BuildFlowEvidence:
             "joined": True,
         }
 
-    def describe(self, record: Mapping[str, Any]) -> str:
+    def title(self, name: str | None) -> str:
+        """Return the build flow as a person calls it."""
+        return titled("build flow", self.build_flow_id, name)
+
+    def describe(self, record: Mapping[str, Any], name: str | None) -> str:
         """Return the build in words."""
-        return f"build of {record['body']['branch']} by {self}"
+        return f"build of {record['body']['branch']} by {self.title(name)}"
 
     def describe_snapshot(self, snapshot: Snapshot) -> str:
         """Return status and package in words."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from airflow_provider_daocloud.api.errors import ActionFailedError, WaitError
-from airflow_provider_daocloud.api.openapi.actions import Action, get_stack_action
+from airflow_provider_daocloud.api.openapi.actions import Action, ActionState, get_stack_action
 from airflow_provider_daocloud.api.openapi.stacks import Stack, get_stack, list_stacks
 from airflow_provider_daocloud.api.parsing import to_iso
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.core.polling.strategies import Individual
 from airflow_provider_daocloud.core.submission.evidence import Snapshot, Verdict
 from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
+from airflow_provider_daocloud.core.waiting.wording import short, titled
 from airflow_provider_daocloud.resources.openapi.actions import (
     judge_action,
     no_action,
@@ -47,6 +48,18 @@ class StackActionWait:
         """As the actions on apps: SUCCESS succeeds, FAILED fails, everything else is pending."""
         return judge_action(seen, {"action_id": self.action_id, "stack_id": self.stack_id})
 
+    @property
+    def wanted(self) -> str:
+        """The state that is waited for, in words."""
+        return ActionState.SUCCESS
+
+    def title(self, name: str | None) -> str:
+        """Return what is waited for, as a person calls it.
+
+        :param name: the stack's name, if it is known.
+        """
+        return f"action {short(self.action_id)} of {titled('stack', self.stack_id, name)}"
+
     def __str__(self) -> str:
         return f"action {self.action_id} of stack {self.stack_id}"
 
@@ -66,6 +79,10 @@ class StackEvidence:
     def request(self) -> Request[Stack]:
         """``GET /v1/stacks/{stack_id}``."""
         return get_stack(self.stack_id)
+
+    def name_of(self, seen: Stack) -> str | None:
+        """Return its name."""
+        return seen.name
 
     def snapshot(self, seen: Stack) -> dict[str, Any]:
         """Return the date."""
@@ -110,9 +127,13 @@ class StackEvidence:
         """Return the fields of a finished action."""
         return no_action(record) | {"stack_id": self.stack_id}
 
-    def describe(self, record: Mapping[str, Any]) -> str:
+    def title(self, name: str | None) -> str:
+        """Return the stack as a person calls it."""
+        return titled("stack", self.stack_id, name)
+
+    def describe(self, record: Mapping[str, Any], name: str | None) -> str:
         """Return the action in words."""
-        return f"{str(record['name']).removesuffix('_stack')} of {self}"
+        return f"{str(record['name']).removesuffix('_stack')} of {self.title(name)}"
 
     def describe_snapshot(self, snapshot: Snapshot) -> str:
         """Return the date in words."""

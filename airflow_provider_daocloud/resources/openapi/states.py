@@ -28,10 +28,9 @@ def parse_words(field: str, words: str | Iterable[str], kind: type[S]) -> tuple[
     return found
 
 
-def unknown_state_note(state: State, text: str) -> str:
+def unknown_state_note(state: State) -> str:
     """Return a note for a state that is not known, and else an empty one.
 
     :param state: the state.
-    :param text: its word, as DaoCloud sent it.
     """
-    return f"{text!r} is a state that this provider does not know" if state == "UNKNOWN" else ""
+    return "this provider does not know its state" if state == "UNKNOWN" else ""

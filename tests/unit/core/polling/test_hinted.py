@@ -38,6 +38,15 @@ class ToyWait:
     failure: ClassVar[Any] = RuntimeError
     lags: ClassVar[bool] = False
 
+    @property
+    def wanted(self) -> str:
+        """Nothing: it never ends."""
+        return "over"
+
+    def title(self, name: str | None) -> str:
+        """Return its key."""
+        return f"toy {self.key}"
+
     def request(self) -> Any:
         """Return nothing: it is never sent."""
 
