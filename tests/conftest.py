@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 
 from airflow_provider_daocloud.sandbox.pytest_plugin import daocloud_sandbox
 from scripts import airflow_home as homes
+from tests.support import first_words
 
 __all__ = ["airflow_home", "daocloud_sandbox"]
 
@@ -49,6 +51,14 @@ def nothing_ambient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep this machine's proxies and certificates out of the tests."""
     for name in _AMBIENT:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def what_happened_comes_first() -> Iterator[None]:
+    """Fail the test that made a log line or an error whose visible part is an id."""
+    first_words.unreadable.clear()
+    yield
+    assert first_words.unreadable == []
 
 
 @pytest.fixture(scope="session")

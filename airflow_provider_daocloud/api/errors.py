@@ -103,7 +103,7 @@ class CallError(DaoCloudError):
         retry_at: float | None = None,
     ) -> None:
         # What happened comes first: Airflow's UI shows the first eighty characters or so.
-        text = problem[:1].upper() + problem[1:]
+        text = problem
         if message:
             text += f" DaoCloud says: {message}"
         where = f"error_id {error_id}; {request}" if error_id else request

@@ -117,7 +117,7 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
         self.skip_if_current = False
         self.verify_timeout = DEFAULT_VERIFY_TIMEOUT
         # Set while the task runs: what it waits for, and whether Airflow has asked it to end.
-        self.waiting_for: str | None = None
+        self.waiting_for: tuple[str, Wait] | None = None
         self.killed = False
         if self.timeout < self.poll_interval:
             raise InputError("timeout", "must not be shorter than poll_interval.")
@@ -205,6 +205,6 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
         self.killed = True
         if self.waiting_for is not None:
             self.log.warning(
-                "No longer waiting for %s: it continues at DaoCloud, and cannot be cancelled.",
-                self.waiting_for,
+                "No longer waiting for %s: it continues at DaoCloud, and cannot be cancelled (%s).",
+                *self.waiting_for,
             )

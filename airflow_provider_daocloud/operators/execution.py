@@ -232,9 +232,10 @@ class Execution:
         return progress, event
 
     def _submitted(self, submission: Submission, previous: str | None, receipt: str) -> str:
-        before = f" (before: {previous})" if previous else ""
-        key = self.task.id_key.replace("_", " ")
-        return f"Submitted {submission.what}{before} as {short(receipt)} ({key} {receipt})."
+        shown = previous and self.task.previous_release_key
+        before = f" (before: {previous})" if shown else ""
+        ids = f"{submission.request}; {self.task.id_key.replace('_', ' ')} {receipt}"
+        return f"Submitted {submission.described}{before} as {short(receipt)} ({ids})."
 
     def submission(self, progress: Progress) -> Submission:
         """Return the submission that the goal asks for.
@@ -292,7 +293,7 @@ class Execution:
                 return self.task.desired_state(progress)
 
     def _block(self, progress: Progress, wait: Wait) -> Outcome:
-        self.task.waiting_for = wait.title(self.resource_name)
+        self.task.waiting_for = (wait.title(self.resource_name), wait)
         limit = self._limit(progress)
         try:
             observation = block(
@@ -331,8 +332,8 @@ class Execution:
         task = self.task
         limit = self._limit(progress)
         found_id, name = task.ref
-        looked_up = found_id if name is not None else None
-        checkpoint = Checkpoint(progress, looked_up, self.started_at, self.resource_name)
+        resolved_id = found_id if name is not None else None
+        checkpoint = Checkpoint(progress, resolved_id, self.started_at, self.resource_name)
         trigger_class, arguments = trigger_of(wait)
         trigger = trigger_class(
             **arguments,
@@ -384,7 +385,7 @@ class Execution:
         observation = wait.judge(seen, {})
         if observation.verdict == "succeeded":
             return Outcome("succeeded", observation.result)
-        message = f"The action succeeded, but {outcome.message}"
+        message = f"The action succeeded, but {outcome.message[:1].lower()}{outcome.message[1:]}"
         if observation.state not in message:
             message += f" Now it is {observation.state}."
         runs = self.task.evidence().release(Snapshot(self.task.evidence().snapshot(seen)))

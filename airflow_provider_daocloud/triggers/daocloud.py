@@ -189,8 +189,9 @@ class DaoCloudTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Say what continues without us (3.3+): DaoCloud has no call that cancels an action."""
-        waited_for = self.wait().title(self.resource_name)
-        self.log.warning("No longer waiting for %s: it continues at DaoCloud.", waited_for)
+        wait = self.wait()
+        title = wait.title(self.resource_name)
+        self.log.warning("No longer waiting for %s: it continues at DaoCloud (%s).", title, wait)
 
     async def _wait_for(self, wait: Wait) -> Outcome:
         from airflow_provider_daocloud.core.polling.subscription import Subscription

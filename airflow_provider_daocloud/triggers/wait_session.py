@@ -99,7 +99,7 @@ class WaitSession:
                 self._subscription.end(Outcome("permanent", None, str(e)))
                 return
             # An outage of Airflow's own, or of its secrets backend. Its text may hold a secret.
-            problem = f"cannot be looked up ({type(e).__name__})."
+            problem = f"the connection cannot be looked up ({type(e).__name__})."
             error = UnreachableError(f"connection {self._conn_id!r}", problem)
             self._subscription.miss(error, time.time())
             return

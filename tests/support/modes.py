@@ -26,6 +26,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred, timeout
 
 from airflow_provider_daocloud.sandbox import Sandbox
 from airflow_provider_daocloud.triggers.deferral import airflow_version
+from tests.support import first_words
 from tests.support.xcoms import run_id
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class Lines:
         self.lines: list[tuple[str, str]] = []
 
     def info(self, text: str, *arguments: Any) -> None:
-        self.lines.append((WHO.get(), text % arguments))
+        line = text % arguments
+        first_words.note(line)
+        self.lines.append((WHO.get(), line))
 
     warning = error = info
 
@@ -199,6 +202,8 @@ class Run:
             if type(e).__name__ != "AirflowTaskTimeout":  # the only one that is Airflow's
                 raise
             self.ending.error = e
+        if self.ending.error is not None:
+            first_words.note(str(self.ending.error))
         return self.ending
 
     def execute(self, task: Any | None = None) -> Any:

@@ -49,6 +49,7 @@ from airflow_provider_daocloud.sandbox.objects import Action, ActionPlan, App, B
 from airflow_provider_daocloud.sandbox.options import Options
 from airflow_provider_daocloud.sandbox.service import ConnectionBrokenError, Service
 from airflow_provider_daocloud.sandbox.world import World
+from tests.support import first_words
 from tests.support.xcoms import task_instance
 
 T = TypeVar("T")
@@ -447,6 +448,7 @@ class Simulation:
 
     def log(self, text: str, *arguments: Any) -> None:
         self.lines.append(text % arguments)
+        first_words.note(self.lines[-1])
 
     def serve(self, request: SandboxRequest, invocation: int, late: float = 0.0) -> Response:
         """Let a request of an invocation arrive, so many seconds after it was given up."""
@@ -509,6 +511,7 @@ class Simulation:
             ending.deferral = e
         except (Exception, Crash) as e:
             ending.result, ending.error = None, e
+            first_words.note(str(e))
         return ending
 
     def _xcom_push(self, key: str, value: Any) -> None:

@@ -108,7 +108,7 @@ class Submission:
         self._doubted: Snapshot | None = None
 
     @property
-    def what(self) -> str:
+    def described(self) -> str:
         """What is asked for, in words: ``redeploy of app web to v2``."""
         return self.evidence.describe(self.record, self.resource_name)
 
@@ -156,7 +156,7 @@ class Submission:
                 "request",
                 "it changed between tries: the earlier try asked for "
                 f"{self._in_words(self._describe, entry.request)}, this one for "
-                f"{self.what}. Nothing was sent. Clear the task to act "
+                f"{self.described}. Nothing was sent. Clear the task to act "
                 "with the new arguments.",
             )
         self.journal.note(invocation=self.invocation, exit_reason=None)
@@ -192,7 +192,7 @@ class Submission:
         """Do what is right for a retry and for a clear; they part when the action has ended."""
         found = self._reconnect_if_pending(entry)
         if found is None:
-            submitted = f"action {short(entry.receipt)}" if entry.receipt else "the request"
+            submitted = f"action {entry.receipt}" if entry.receipt else "the request"
             raise self._cannot_tell(f"{submitted} was its own", entry)
         return found
 
@@ -319,7 +319,7 @@ class Submission:
         """
         why = why.rstrip(".")
         if self.on_ambiguous == "resend":
-            self.log("%s. Nobody knows whether it arrived: sending it again, as asked.", why)
+            self.log("Nobody knows whether it arrived: sending it again, as asked. %s.", why)
             if self._is_late():
                 raise self._unknown(why, before, None)
             self._pause()
@@ -395,7 +395,7 @@ class Submission:
             why = f"{why.rstrip('.')}. The id, which was wanted, cannot be found out."
         return OutcomeUnknownError(
             str(self.request),
-            f"Cannot tell whether DaoCloud accepted the {self.what}: "
+            f"Cannot tell whether DaoCloud accepted the {self.described}: "
             f"{why.rstrip('.')}. {states} Check {self._title} in DaoCloud, then clear the task "
             "to act again, or mark it as success.",
         )

@@ -14,10 +14,10 @@ from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
 class Call:
     """Wait until a request is answered at all: over with the first answer.
 
-    :param asked: the request.
+    :param sent: the request.
     """
 
-    asked: Request[Any]
+    sent: Request[Any]
 
     kind: ClassVar[str] = "call"
     failure: ClassVar[type[WaitError]] = OutageError
@@ -37,11 +37,11 @@ class Call:
 
     def request(self) -> Request[Any]:
         """Return the request."""
-        return self.asked
+        return self.sent
 
     def judge(self, seen: Any, wait_state: WaitState) -> Observation:  # noqa: ARG002
         """Succeed, with nothing to tell."""
         return Observation("succeeded", "", {})
 
     def __str__(self) -> str:
-        return str(self.asked)
+        return str(self.sent)

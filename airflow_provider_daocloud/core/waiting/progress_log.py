@@ -50,13 +50,16 @@ class ProgressLog:
             return
         if news == self._logged and (elapsed < self._next or not news):
             return
+        # The whole ids stand in the first line, at its end.
+        ids = "" if self._logged else f" ({tracker.wait})"
         self._logged = news
         self._next = max(elapsed * 1.5, elapsed + 10)
         if error is None and observation is not None and observation.verdict == "succeeded":
-            self._log("%s", tracker.success(None if self._timeout is None else now))
+            success = tracker.success(None if self._timeout is None else now)
+            self._log("%s%s.", success.rstrip("."), ids)
             return
         if self._timeout is not None:
             saying += f"; {in_words(elapsed)} of {in_words(self._timeout)}"
         next_poll = "" if pause is None else f"; next poll in {in_words(pause)}"
         title = tracker.wait.title(tracker.name)
-        self._log("Waiting for %s: %s%s.", title, saying.rstrip("."), next_poll)
+        self._log("Waiting for %s: %s%s%s.", title, saying, next_poll, ids)

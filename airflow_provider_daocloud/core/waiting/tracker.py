@@ -42,7 +42,7 @@ class Tracker:
     resource_name: str | None = None
     last: Observation | None = None
     last_error: CallError | None = None
-    at_first_look: bool = field(default=False, init=False)
+    at_first_poll: bool = field(default=False, init=False)
 
     @property
     def title(self) -> str:
@@ -59,7 +59,7 @@ class Tracker:
 
         :raises WaitError: the wait's own failure, with DaoCloud's words.
         """
-        self.at_first_look = not self.wait_state.get("seen") and self.last_error is None
+        self.at_first_poll = not self.wait_state.get("seen") and self.last_error is None
         observation = replace(self.wait.judge(seen, self.wait_state), seen=seen)
         self.wait_state |= {"read": True, "seen": True}
         self.wait_state.pop("outage_since", None)
@@ -92,9 +92,10 @@ class Tracker:
             return
         since = self.wait_state.setdefault("outage_since", now)
         if now - since >= self.max_outage:
+            ids = "" if str(self.wait) in str(error) else f" ({self.wait})"
             raise OutageError(
                 f"{self.title} could not be read for {in_words(now - since)} "
-                f"(max_outage {in_words(self.max_outage)}). Last error: {error}",
+                f"(max_outage {in_words(self.max_outage)}). Last error: {error}{ids}",
                 self.last.result if self.last else None,
             )
 
@@ -110,8 +111,8 @@ class Tracker:
         :param now: seconds since the epoch; None where nobody knows when the wait began.
         """
         when = ""
-        if self.at_first_look and now is not None:
-            when = " at the first look"
+        if self.at_first_poll and now is not None:
+            when = " at the first poll"
         elif now is not None:
             when = f" after {in_words(now - self.started_at)}"
         state = self.last.state if self.last else ""

@@ -96,7 +96,9 @@ class BuildFlowWait:
         if fresh and seen.status in self.target_statuses:
             return Observation("succeeded", status, result, name)
         if fresh and seen.status in BUILD_FAILED:
-            return Observation("failed", status, result, name, f"failed: its build is {status}")
+            return Observation(
+                "failed", status, result, name, f"failed: its build is {seen.status}"
+            )
         return Observation("pending", status, result, name, note=note)
 
     @property
@@ -166,7 +168,7 @@ def _failure(build: Build) -> str:
     kind = "tag" if build.ref_is_tag else "branch"
     facts = {kind: build.ref, "commit": build.sha and build.sha[:12], "author": build.author}
     known = ", ".join(f"{word} {fact}" for word, fact in facts.items() if fact)
-    return f"failed: it is {build.status_text}" + (f" ({known})" if known else "")
+    return f"failed: it is {build.status}" + (f" ({known})" if known else "")
 
 
 def parse_statuses(words: str | Iterable[str]) -> tuple[BuildStatus, ...]:

@@ -868,7 +868,7 @@ def test_an_exit_reason_is_not_written_to_the_entry_of_another_invocation() -> N
     sim.clear(moves=False)
     sim.fault("status", call="get_action", times=None, seconds=1000.0)
     ending = sim.to_the_end()
-    assert ending.kind == "ServerFaultError"
+    assert ending.kind == "OutageError"
     assert stored(sim)["exit_reason"] is None
 
 

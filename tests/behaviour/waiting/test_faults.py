@@ -323,7 +323,7 @@ def several(sandbox: Sandbox, trigger: Any, how: dict[str, Any], how_it_ends: st
         elif payload["status"] == "permanent" and "(HTTP " in payload["message"]:
             found.add("permanent")
         else:
-            found.add(f"{payload['outcome']}: {payload['message']}")
+            found.add(f"{payload['status']}: {payload['message']}")
     return ", ".join(sorted(found))
 
 

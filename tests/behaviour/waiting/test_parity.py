@@ -94,7 +94,48 @@ def said(sandbox: Sandbox, path: str) -> str:
     """Return what the server says to a call that it refuses, as errors quote it."""
     headers = {"Authorization": f"token {sandbox.token}"}
     response = requests.get(f"{sandbox.url}/v1{path}", headers=headers, timeout=5).json()
-    return f" DaoCloud says: {response['message']} (error_id {response['error_id']})"
+    return f" DaoCloud says: {response['message']} (error_id {response['error_id']}; GET {path})"
+
+
+NOT_FOUND = "there is no such resource for this token (HTTP 404)."
+WRONG_TOKEN = "the access token is wrong or expired, or is not allowed this call (HTTP 401)."
+OFFLINE = "the server failed (HTTP 503). DaoCloud says: the service is temporarily offline "
+
+
+def sentence(thing: str, thing_id: str, rest: str, *, name: str = "", part: str = "") -> str:
+    """Return what an error says: a title for people, what happened, and the whole ids.
+
+    :param part: an action or a build of the thing, with its id.
+    """
+    title = f"{thing} {name or cut(thing_id)}"
+    whole = f"{thing} {thing_id}"
+    if part:
+        noun, part_id = part.split(" ", 1)
+        title, whole = f"{noun} {cut(part_id)} of {title}", f"{part} of {whole}"
+    return f"{title[0].upper()}{title[1:]} {rest} ({whole})."
+
+
+def cut(found_id: str) -> str:
+    return found_id if len(found_id) <= 12 else f"{found_id[:8]}…"
+
+
+def of_action(ids: Mapping[str, str], rest: str) -> str:
+    thing = "stack" if "stack_id" in ids else "app"
+    return sentence(thing, ids[f"{thing}_id"], rest, part=f"action {ids['action_id']}")
+
+
+def new_build(flow_id: str, rest: str) -> str:
+    return f"A new build of build flow web {rest} (build flow {flow_id})."
+
+
+def of_build(build: Any, status: str) -> str:
+    facts = f"branch {build.ref}, commit {build.sha[:12]}, author {build.author}"
+    rest = f"failed: it is {status} ({facts})"
+    return sentence("build flow", build.build_flow_id, rest, part=f"build {build.id}")
+
+
+def up(wanted: str, seen: str, seconds: str = "2.5") -> str:
+    return f"did not become {wanted} within {seconds} s; {seen}"
 
 
 def sensor(ids: Mapping[str, object], **expected: Any) -> Expected:
@@ -119,8 +160,7 @@ def action_fails(sandbox: Sandbox) -> Expected:
     return sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: FAILED; "
-        "DaoCloud says: out of memory",
+        message=of_action(ids, "failed: DaoCloud says: out of memory"),
     )
 
 
@@ -129,7 +169,7 @@ def action_fails_without_a_word(sandbox: Sandbox) -> Expected:
     return sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: FAILED; no message.",
+        message=of_action(ids, "failed: no message"),
     )
 
 
@@ -139,8 +179,7 @@ def action_fails_and_tells_the_token(sandbox: Sandbox) -> Expected:
     return sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: FAILED; "
-        "DaoCloud says: docker login -p *** failed",
+        message=of_action(ids, "failed: DaoCloud says: docker login -p *** failed"),
     )
 
 
@@ -150,8 +189,7 @@ def action_is_in_a_state_of_the_token(sandbox: Sandbox) -> Expected:
     return sensor(
         ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 2.5 s, "
-        "and it is ***. Note: '***' is a state that this provider does not know.",
+        message=of_action(ids, up("SUCCESS", "this provider does not know its state (***)")),
     )
 
 
@@ -166,8 +204,7 @@ def action_is_unknown(sandbox: Sandbox) -> Expected:
     return sensor(
         {"app_id": app.id, "action_id": "nothing"},
         kind="AirflowFailException",
-        message=f"GET /apps/{app.id}/actions/nothing: there is no such resource for this token "
-        f"(HTTP 404).{said(sandbox, f'/apps/{app.id}/actions/nothing')}",
+        message=NOT_FOUND + said(sandbox, f"/apps/{app.id}/actions/nothing"),
     )
 
 
@@ -175,8 +212,8 @@ def app_is_unknown(sandbox: Sandbox) -> Expected:
     return sensor(
         {"app_id": "nobody", "action_id": "nothing"},
         kind="AirflowFailException",
-        message="GET /apps/nobody/actions/nothing: there is no such resource for this token "
-        f"(HTTP 404).{said(sandbox, '/apps/nobody/actions/nothing')}",
+        message=f"{NOT_FOUND} For a name, use app_name."
+        + said(sandbox, "/apps/nobody/actions/nothing"),
     )
 
 
@@ -186,8 +223,7 @@ def token_is_wrong(sandbox: Sandbox) -> Expected:
     return sensor(
         ids,
         kind="AirflowFailException",
-        message=f"GET {path(ids)}: the access token is wrong or expired, or is not allowed this "
-        f"call (HTTP 401).{said(sandbox, path(ids))}",
+        message=WRONG_TOKEN + said(sandbox, path(ids)),
     )
 
 
@@ -196,8 +232,7 @@ def time_is_up(sandbox: Sandbox) -> Expected:
     return sensor(
         ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after 2.5 s, "
-        "and it is IN_PROCESS.",
+        message=of_action(ids, up("SUCCESS", "it is IN_PROCESS")),
     )
 
 
@@ -206,8 +241,7 @@ def execution_timeout_is_shorter(sandbox: Sandbox) -> Expected:
     return sensor(
         ids | {"execution_timeout": timedelta(seconds=0.8), "timeout": 1.6},
         kind="AirflowTaskTimeout",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: time is up after N s, "
-        "and it is IN_PROCESS.",
+        message=of_action(ids, up("SUCCESS", "it is IN_PROCESS", "N")),
     )
 
 
@@ -217,10 +251,9 @@ def outage_is_too_long(sandbox: Sandbox) -> Expected:
     return sensor(
         ids | {"max_outage": 0.2} | NO_STORE,
         kind="OutageError",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: outage: DaoCloud has been "
-        "unreadable for N s (max_outage 0 s). Last error: "
-        f"GET {path(ids)}: the server failed (HTTP 503). DaoCloud says: the service is temporarily "
-        "offline (error_id server_error)",
+        message=f"Action {cut(ids['action_id'])} of app {cut(ids['app_id'])} could not be read for "
+        f"N s (max_outage 0.2 s). Last error: {OFFLINE}(error_id server_error; GET {path(ids)}) "
+        f"(action {ids['action_id']} of app {ids['app_id']})",
     )
 
 
@@ -230,10 +263,9 @@ def no_outage_is_allowed(sandbox: Sandbox) -> Expected:
     return sensor(
         ids | {"max_outage": 0},
         kind="OutageError",
-        message=f"action {ids['action_id']} of app {ids['app_id']}: outage: DaoCloud has been "
-        "unreadable for N s (max_outage 0 s). Last error: "
-        f"GET {path(ids)}: the server failed (HTTP 503). DaoCloud says: the service is temporarily "
-        "offline (error_id server_error)",
+        message=f"Action {cut(ids['action_id'])} of app {cut(ids['app_id'])} could not be read for "
+        f"N s (max_outage 0 s). Last error: {OFFLINE}(error_id server_error; GET {path(ids)}) "
+        f"(action {ids['action_id']} of app {ids['app_id']})",
     )
 
 
@@ -342,7 +374,9 @@ def build_ends_as(status: str) -> Scenario:
             flow,
             {
                 "kind": "DaoCloudBuildFailedError",
-                "message": f"build flow {flow.id}: the build is {status}.",
+                "message": sentence(
+                    "build flow", flow.id, f"failed: its build is {status}", name="web"
+                ),
             },
         )
 
@@ -355,14 +389,14 @@ def build_is_killed(sandbox: Sandbox) -> Expected:
     flow = web_flow(sandbox)
     sandbox.set_options(state_words={"Failure": "Killed"})
     sandbox.world.start_build(flow.id, BuildPlan(polls=2, outcome="Failure"))
-    message = f"build flow {flow.id}: the build is Killed."
+    message = sentence("build flow", flow.id, "failed: its build is Killed", name="web")
     return flow_sensor(flow, {"kind": "DaoCloudBuildFailedError", "message": message})
 
 
 def this_build_is_killed(sandbox: Sandbox) -> Expected:
     sandbox.set_options(state_words={"Failure": "Killed"})
     build, ids = build_of(sandbox, BuildPlan(polls=2, outcome="Failure"))
-    message = f"build {build.id} of build flow {build.build_flow_id}: the build is Killed."
+    message = of_build(build, "Killed")
     return build_sensor(ids, kind="DaoCloudBuildFailedError", message=message)
 
 
@@ -378,7 +412,7 @@ def flow_is_unknown(sandbox: Sandbox) -> Expected:
         DaoCloudBuildFlowSensor,
         {"build_flow_id": "nothing"},
         kind="AirflowFailException",
-        message="GET /build-flows/nothing: there is no such resource for this token (HTTP 404)."
+        message=f"{NOT_FOUND} For a name, use build_flow_name."
         + said(sandbox, "/build-flows/nothing"),
     )
 
@@ -413,7 +447,7 @@ def build_takes_too_long(sandbox: Sandbox) -> Expected:
         flow,
         {
             "kind": "AirflowSensorTimeout",
-            "message": f"build flow {flow.id}: time is up after 2.5 s, and it is Pending.",
+            "message": sentence("build flow", flow.id, up("Success", "it is Pending"), name="web"),
         },
         timeout=2.5,
     )
@@ -446,7 +480,7 @@ def new_build_fails_after_old_success(sandbox: Sandbox) -> Expected:
         flow,
         {
             "kind": "DaoCloudBuildFailedError",
-            "message": f"a new build of build flow {flow.id}: the build is Error.",
+            "message": new_build(flow.id, "failed: its build is Error"),
         },
         previous_package_id="old",
         **NO_STORE,
@@ -460,7 +494,7 @@ def new_build_fails_after_old_failure(sandbox: Sandbox) -> Expected:
         flow,
         {
             "kind": "DaoCloudBuildFailedError",
-            "message": f"a new build of build flow {flow.id}: the build is Failure.",
+            "message": new_build(flow.id, "failed: its build is Failure"),
         },
         previous_package_id="old",
         **NO_STORE,
@@ -475,7 +509,7 @@ def new_build_fails_between_two_looks(sandbox: Sandbox) -> Expected:
         flow,
         {
             "kind": "DaoCloudBuildFailedError",
-            "message": f"a new build of build flow {flow.id}: the build is Failure.",
+            "message": new_build(flow.id, "failed: its build is Failure"),
         },
         previous_package_id="old",
         **NO_STORE,
@@ -488,8 +522,9 @@ def new_build_never_comes(sandbox: Sandbox) -> Expected:
         flow,
         {
             "kind": "AirflowSensorTimeout",
-            "message": f"a new build of build flow {flow.id}: time is up after 2.5 s, and it is "
-            "Failure. Note: this is still the build of before (package old).",
+            "message": new_build(
+                flow.id, up("Success", "the latest is still package old (Failure)")
+            ),
         },
         previous_package_id="old",
         timeout=2.5,
@@ -583,13 +618,14 @@ def app_runs_the_new_release(sandbox: Sandbox) -> Expected:
 
 def app_stays_down(sandbox: Sandbox) -> Expected:
     app = sandbox.world.add_app("web", state="NOT_RUNNING")
-    message = f"app {app.id}: time is up after 2.5 s, and it is NOT_RUNNING."
+    message = sentence("app", app.id, up("RUNNING", "it is NOT_RUNNING"), name="web")
     return app_sensor(app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=2.5)
 
 
 def app_keeps_its_release(sandbox: Sandbox) -> Expected:
     app = sandbox.world.add_app("web")
-    message = f"app {app.id}: time is up after 2.5 s, and it is RUNNING, release v1.0.0."
+    rest = up("RUNNING with release v2", "it is RUNNING with release v1.0.0")
+    message = sentence("app", app.id, rest, name="web")
     return app_sensor(
         app, {"kind": "AirflowSensorTimeout", "message": message}, timeout=2.5, release_name="v2"
     )
@@ -600,8 +636,7 @@ def app_to_watch_is_unknown(sandbox: Sandbox) -> Expected:
         DaoCloudAppSensor,
         {"app_id": "nobody"},
         kind="AirflowFailException",
-        message="GET /apps/nobody: there is no such resource for this token (HTTP 404)."
-        + said(sandbox, "/apps/nobody"),
+        message=f"{NOT_FOUND} For a name, use app_name." + said(sandbox, "/apps/nobody"),
     )
 
 
@@ -684,7 +719,7 @@ def this_build_ends_as(status: str) -> Scenario:
         return build_sensor(
             ids,
             kind="DaoCloudBuildFailedError",
-            message=f"build {build.id} of build flow {build.build_flow_id}: the build is {status}.",
+            message=of_build(build, status),
         )
 
     scenario.__name__ = f"this_build_ends_as_{status.lower()}"
@@ -699,8 +734,8 @@ def this_build_can_be_read_late(sandbox: Sandbox) -> Expected:
 
 def no_such_build(sandbox: Sandbox, path: str) -> str:
     return (
-        f"GET {path}: there is no such resource for this token (HTTP 404). Or this installation is "
-        "older than the calls for builds: there, DaoCloudBuildFlowSensor with previous_package_id "
+        f"{NOT_FOUND} Or this installation is older than the calls for builds: there, "
+        "DaoCloudBuildFlowSensor with previous_package_id "
         f"waits for a new build.{said(sandbox, path)}"
     )
 
@@ -730,8 +765,12 @@ def this_build_takes_too_long(sandbox: Sandbox) -> Expected:
     return build_sensor(
         ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"build {build.id} of build flow {build.build_flow_id}: time is up after 2.5 s, "
-        "and it is Pending.",
+        message=sentence(
+            "build flow",
+            build.build_flow_id,
+            up("Success", "it is Pending"),
+            part=f"build {build.id}",
+        ),
     )
 
 
@@ -787,8 +826,7 @@ def stack_action_fails(sandbox: Sandbox) -> Expected:
     return stack_sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=f"action {ids['action_id']} of stack {ids['stack_id']}: FAILED; "
-        "DaoCloud says: out of memory",
+        message=of_action(ids, "failed: DaoCloud says: out of memory"),
     )
 
 
@@ -804,8 +842,7 @@ def stack_action_is_unknown(sandbox: Sandbox) -> Expected:
     return stack_sensor(
         {"stack_id": stack.id, "action_id": "nothing"},
         kind="AirflowFailException",
-        message=f"GET {path}: there is no such resource for this token (HTTP 404)."
-        + said(sandbox, path),
+        message=NOT_FOUND + said(sandbox, path),
     )
 
 
@@ -814,8 +851,7 @@ def stack_action_takes_too_long(sandbox: Sandbox) -> Expected:
     return stack_sensor(
         ids | {"timeout": 2.5},
         kind="AirflowSensorTimeout",
-        message=f"action {ids['action_id']} of stack {ids['stack_id']}: time is up after 2.5 s, "
-        "and it is in_process.",
+        message=of_action(ids, up("SUCCESS", "it is in_process")),
     )
 
 
@@ -854,24 +890,38 @@ class Thing:
 
     :param id_name: the argument with its id.
     :param path: of the call that shows it.
-    :param words: what is waited for, as errors call it.
+    :param noun: what it is.
+    :param name: its name.
+    :param part: what is waited for.
     :param ongoing: what it shows until it has ended.
     :param observe: the call that shows that.
     """
 
     id_name: str
     path: str
-    words: str
+    noun: str
+    name: str
+    part: str
     ongoing: str
     observe: str
 
+    def sentence(self, thing_id: str, rest: str) -> str:
+        """Return what an error of an operator says."""
+        part = f"{self.part} the action"
+        return sentence(self.noun, thing_id, rest, name=self.name, part=part)
 
-APP = Thing("app_id", "/apps/{}", "action the action of app {}", "IN_PROCESS", "get_action")
+    @property
+    def wanted(self) -> str:
+        """What is waited for."""
+        return "Success" if self.part == "build" else "SUCCESS"
+
+
+APP = Thing("app_id", "/apps/{}", "app", "web", "action", "IN_PROCESS", "get_action")
 STACK = Thing(
-    "stack_id", "/stacks/{}", "action the action of stack {}", "in_process", "get_stack_action"
+    "stack_id", "/stacks/{}", "stack", "front", "action", "in_process", "get_stack_action"
 )
 BUILD_FLOW = Thing(
-    "build_flow_id", "/build-flows/{}", "build the action of build flow {}", "Pending", "get_build"
+    "build_flow_id", "/build-flows/{}", "build flow", "web", "build", "Pending", "get_build"
 )
 
 
@@ -983,23 +1033,24 @@ def can_be_read_late(sandbox: Sandbox, actor: Actor) -> Expected:
     return succeeds(sandbox, actor)
 
 
+OUT_OF_MEMORY = "failed: DaoCloud says: out of memory"
+
+
 def fails(sandbox: Sandbox, actor: Actor) -> Expected:
     thing_id = actor.add(sandbox)
     actor.plan(sandbox, fails=True, polls=2)
-    words = actor.thing.words.format(thing_id)
     if actor.thing is BUILD_FLOW:
-        return actor.ends(
-            thing_id, kind="DaoCloudBuildFailedError", message=f"{words}: the build is Failure."
-        )
-    failure = f"{words}: FAILED; DaoCloud says: out of memory"
+        facts = "branch release/the action, commit the short commit, author sandbox"
+        message = actor.thing.sentence(thing_id, f"failed: it is Failure ({facts})")
+        return actor.ends(thing_id, kind="DaoCloudBuildFailedError", message=message)
+    failure = actor.thing.sentence(thing_id, OUT_OF_MEMORY)
     if "rollback_on_failure" not in actor.arguments:
         return actor.ends(thing_id, kind="DaoCloudActionFailedError", message=failure)
     actor.plan(sandbox, polls=2)
     return actor.ends(
         thing_id,
         kind="DaoCloudRolledBackError",
-        message=f"Release v2 failed: {failure}. "
-        "Rolled back: v1.0.0 runs again (action the action).",
+        message=f"Release v2 failed: {failure} Rolled back: v1.0.0 runs again (action the action).",
     )
 
 
@@ -1007,40 +1058,40 @@ def fails_and_tells_the_token(sandbox: Sandbox, actor: Actor) -> Expected:
     thing_id = actor.add(sandbox)
     said = f"docker login -p {sandbox.token} failed"
     sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message=said))
-    failure = f"{actor.thing.words.format(thing_id)}: FAILED; DaoCloud says: docker login -p ***"
+    rest = "failed: DaoCloud says: docker login -p *** failed"
+    failure = actor.thing.sentence(thing_id, rest)
     if "rollback_on_failure" not in actor.arguments:
-        return actor.ends(thing_id, kind="DaoCloudActionFailedError", message=f"{failure} failed")
+        return actor.ends(thing_id, kind="DaoCloudActionFailedError", message=failure)
     actor.plan(sandbox, polls=2)
     return actor.ends(
         thing_id,
         kind="DaoCloudRolledBackError",
-        message=f"Release v2 failed: {failure} failed. "
-        "Rolled back: v1.0.0 runs again (action the action).",
+        message=f"Release v2 failed: {failure} Rolled back: v1.0.0 runs again (action the action).",
     )
 
 
 def takes_too_long(sandbox: Sandbox, actor: Actor) -> Expected:
     thing_id = actor.add(sandbox)
     actor.plan(sandbox, by_hand=True)
-    words = actor.thing.words.format(thing_id)
+    rest = up(actor.thing.wanted, f"it is {actor.thing.ongoing}")
     return actor.ends(
         thing_id,
         {"timeout": 2.5},
         kind="DaoCloudWaitTimeoutError",
-        message=f"{words}: time is up after 2.5 s, and it is {actor.thing.ongoing}.",
+        message=actor.thing.sentence(thing_id, rest),
     )
 
 
 def outlasts_execution_timeout(sandbox: Sandbox, actor: Actor) -> Expected:
     thing_id = actor.add(sandbox)
     actor.plan(sandbox, by_hand=True)
-    words = actor.thing.words.format(thing_id)
+    rest = up(actor.thing.wanted, f"it is {actor.thing.ongoing}", "N")
     return actor.ends(
         thing_id,
         # Its last tenth is Airflow's, which must not come first on a busy machine.
         {"execution_timeout": timedelta(seconds=1.5)},
         kind="AirflowTaskTimeout",
-        message=f"{words}: time is up after N s, and it is {actor.thing.ongoing}.",
+        message=actor.thing.sentence(thing_id, rest),
     )
 
 
@@ -1048,16 +1099,15 @@ def is_lost_sight_of(sandbox: Sandbox, actor: Actor) -> Expected:
     thing_id = actor.add(sandbox)
     actor.plan(sandbox, by_hand=True)
     sandbox.fault("status", call=actor.thing.observe, status=503, times=None, skip=1)
-    words = actor.thing.words.format(thing_id)
     part = "builds" if actor.thing is BUILD_FLOW else "actions"
     return actor.ends(
         thing_id,
         {"max_outage": 0.2},
         kind="OutageError",
-        message=f"{words}: outage: DaoCloud has been unreadable for "
-        f"N s (max_outage 0 s). Last error: GET {actor.thing.path.format(thing_id)}/{part}/"
-        "the action: the server failed (HTTP 503). DaoCloud says: the service is temporarily "
-        "offline (error_id server_error)",
+        message=f"{actor.thing.part.capitalize()} the action of {actor.thing.noun} "
+        f"{actor.thing.name} could not be read for N s (max_outage 0.2 s). Last error: {OFFLINE}"
+        f"(error_id server_error; GET {actor.thing.path.format(thing_id)}/{part}/the action) "
+        f"({actor.thing.part} the action of {actor.thing.noun} {thing_id})",
     )
 
 
@@ -1066,7 +1116,7 @@ def is_of_nothing(sandbox: Sandbox, actor: Actor) -> Expected:
     return actor.ends(
         "nobody",
         kind="AirflowFailException",
-        message=f"GET {path}: there is no such resource for this token (HTTP 404)."
+        message=f"{NOT_FOUND} For a name, use {actor.thing.id_name.removesuffix('_id')}_name."
         + said(sandbox, path),
     )
 
@@ -1078,8 +1128,7 @@ def has_a_wrong_token(sandbox: Sandbox, actor: Actor) -> Expected:
     return actor.ends(
         thing_id,
         kind="AirflowFailException",
-        message=f"GET {path}: the access token is wrong or expired, or is not allowed this call "
-        f"(HTTP 401).{said(sandbox, path)}",
+        message=WRONG_TOKEN + said(sandbox, path),
     )
 
 
@@ -1098,10 +1147,8 @@ def release_is_not_verified(sandbox: Sandbox, actor: Actor) -> Expected:
 
 
 def not_verified(app_id: str) -> str:
-    return (
-        f"The action succeeded, but app {app_id}: time is up after 2.5 s, and it is NOT_RUNNING, "
-        "release v2."
-    )
+    rest = up("RUNNING with release v2", "it is NOT_RUNNING with release v2")
+    return f"The action succeeded, but app web {rest} (app {app_id})."
 
 
 def release_is_not_verified_and_rolled_back(sandbox: Sandbox, actor: Actor) -> Expected:
@@ -1121,12 +1168,11 @@ def rolling_back_fails(sandbox: Sandbox, actor: Actor) -> Expected:
     app_id = actor.add(sandbox)
     for _ in range(2):
         actor.plan(sandbox, fails=True, polls=2)
-    words = actor.thing.words.format(app_id)
-    failure = f"{words}: FAILED; DaoCloud says: out of memory"
+    failure = actor.thing.sentence(app_id, OUT_OF_MEMORY)
     return actor.ends(
         app_id,
         kind="DaoCloudRolledBackError",
-        message=f"Release v2 failed: {failure}. Rolling back to v1.0.0 failed too: {failure}.",
+        message=f"Release v2 failed: {failure} Rolling back to v1.0.0 failed too: {failure}",
     )
 
 
@@ -1134,13 +1180,13 @@ def rolling_back_takes_too_long(sandbox: Sandbox, actor: Actor) -> Expected:
     app_id = actor.add(sandbox)
     actor.plan(sandbox, fails=True, seconds=0.0)
     actor.plan(sandbox, by_hand=True)
-    words = actor.thing.words.format(app_id)
+    late = actor.thing.sentence(app_id, up("SUCCESS", "it is IN_PROCESS"))
     return actor.ends(
         app_id,
         {"timeout": 2.5},
         kind="DaoCloudWaitTimeoutError",
-        message=f"Release v2 failed: {words}: FAILED; DaoCloud says: out of memory. "
-        f"While rolling back: {words}: time is up after 2.5 s, and it is IN_PROCESS.",
+        message=f"Release v2 failed: {actor.thing.sentence(app_id, OUT_OF_MEMORY)} "
+        f"While rolling back: {late}",
     )
 
 
@@ -1148,13 +1194,12 @@ def rolling_back_is_refused(sandbox: Sandbox, actor: Actor) -> Expected:
     app_id = actor.add(sandbox)
     actor.plan(sandbox, fails=True, polls=2)
     sandbox.fault("status", call="redeploy_app", status=400, times=None, skip=1)
-    words = actor.thing.words.format(app_id)
     return actor.ends(
         app_id,
         kind="AirflowFailException",
-        message=f"Release v2 failed: {words}: FAILED; DaoCloud says: out of memory. "
-        f"While rolling back: POST /apps/{app_id}/actions/redeploy: DaoCloud refuses the call "
-        "(HTTP 400). DaoCloud says: the service is temporarily offline (error_id server_error)",
+        message=f"Release v2 failed: {actor.thing.sentence(app_id, OUT_OF_MEMORY)} "
+        "While rolling back: DaoCloud refuses the call (HTTP 400). DaoCloud says: the service is "
+        f"temporarily offline (error_id server_error; POST /apps/{app_id}/actions/redeploy)",
     )
 
 
@@ -1192,11 +1237,10 @@ def cannot_be_asked_for(sandbox: Sandbox, actor: Actor) -> Expected:
     return actor.ends(
         flow.id,
         kind="AirflowFailException",
-        message=f"POST /build-flows/{flow.id}/builds: there is no such resource for this token "
-        "(HTTP 404). The build flow itself was found, so this installation is older than the call "
-        "that starts a build. Start the build by a push, and wait for it with a "
+        message=f"{NOT_FOUND} The build flow itself was found, so this installation is older than "
+        "the call that starts a build. Start the build by a push, and wait for it with a "
         "DaoCloudBuildFlowSensor and its previous_package_id. DaoCloud says: there is nothing here "
-        "(error_id not_found)",
+        f"(error_id not_found; POST /build-flows/{flow.id}/builds)",
     )
 
 
@@ -1262,7 +1306,7 @@ if not HAS_STORE:
         **{
             (f"new_build_fails_{when}", "reschedule"): (
                 "AirflowSensorTimeout",
-                "this is still the build of before",
+                "the latest is still package",
             )
             for when in ("after_old_success", "after_old_failure", "between_two_looks")
         },
@@ -1333,13 +1377,16 @@ def check(done: Resolved, different: tuple[str, str] | None = None) -> None:
     expected, ending, names = done.expected, done.ending, done.names
     message = "" if ending.error is None else str(ending.error)
     assert done.token not in "\n".join([repr(ending.error), repr(ending.xcoms), *ending.told])
-    message = re.sub(r"unreadable for \d+ s", "unreadable for N s", message)
+    message = re.sub(r"could not be read for [0-9.]+ s", "could not be read for N s", message)
     if "execution_timeout" in expected.arguments:
-        message = re.sub(r"after [0-9.]+ s", "after N s", message)
+        message = re.sub(r"within [0-9.]+ s", "within N s", message)
     is_write = issubclass(expected.task, DaoCloudBaseOperator)
     if is_write:
         for value, name in names.items():
             message = re.sub(rf"\b{re.escape(value)}\b", name, message)
+            if len(value) > 12:
+                message = message.replace(f"{value[:8]}…", name)
+                message = message.replace(value[:12], "the short commit")
     if different is not None:
         kind, words = different
         assert (ending.kind, words in message) == (kind, True), message

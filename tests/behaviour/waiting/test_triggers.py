@@ -618,7 +618,9 @@ def test_each_wait_logs_in_its_own_context_and_the_poller_in_none(
         thing = getattr(trigger, "action_id", None) or trigger.build_flow_id
         assert log.lines
         assert {whose for whose, _ in log.lines} == {who}
-        assert all(thing in line for _, line in log.lines)
+        assert thing in log.lines[0][1]
+        others = {getattr(other, "action_id", other.resource_id) for other in triggers} - {thing}
+        assert not any(other in line for other in others for _, line in log.lines)
     assert http_log.lines
     assert {whose for whose, _ in http_log.lines} == {"nobody"}
 

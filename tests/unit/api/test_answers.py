@@ -150,7 +150,7 @@ def test_malformed_answers(name: str, kind: str) -> None:
         interpreted(api_request, body)
     error = caught.value
     assert (error.status, error.request) == (200, str(api_request))
-    assert str(error).startswith(f"{api_request.method} {api_request.path}: ")
+    assert str(error).endswith(f" ({api_request.method} {api_request.path})")
     assert "HTTP 200" in str(error)
     first = body.replace(b"\0", b"")[:20].decode(errors="replace").split()
     assert all(word in str(error) for word in first)

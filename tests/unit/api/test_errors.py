@@ -59,10 +59,10 @@ def test_call_errors_survive_a_trip(kind: type[CallError], trip: Any) -> None:
 
 
 def test_text_of_a_call_error() -> None:
-    """The text has the call, the problem, and DaoCloud's own words as such."""
+    """The text has the problem, DaoCloud's own words as such, and the call at the end."""
     error = errors.RateLimitedError("GET /apps", "the limit is spent.", **CARRIED)
-    assert str(error) == ("GET /apps: the limit is spent. DaoCloud says: too many (error_id limit)")
-    assert str(errors.RefusedError("GET /apps", "refused.")) == "GET /apps: refused."
+    assert str(error) == ("the limit is spent. DaoCloud says: too many (error_id limit; GET /apps)")
+    assert str(errors.RefusedError("GET /apps", "refused.")) == "refused. (GET /apps)"
 
 
 @pytest.mark.parametrize("kind", [WaitError, *subclasses(WaitError)])

@@ -41,7 +41,7 @@ def waited(ending: Ending) -> float:
     assert ending.kind == "AirflowTaskTimeout", ending.error
     if "PID" in str(ending.error):  # Airflow's own, which comes last: on a busy machine
         return 0.0
-    found = re.search(r"time is up after ([0-9.]+) s", str(ending.error))
+    found = re.search(r" within ([0-9.]+) s", str(ending.error))
     assert found is not None, ending.error
     return float(found[1])
 

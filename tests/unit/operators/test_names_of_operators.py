@@ -186,7 +186,7 @@ def test_a_list_that_cannot_be_read_for_too_long(sandbox: Sandbox, mode: str) ->
     sandbox.fault("status", call="list_apps", status=503, times=None)
     ending = run(redeploy, mode, max_outage=0.2)
     assert ending.kind == "OutageError"
-    assert "app 'web'" in str(ending.error)
+    assert str(ending.error).startswith("App 'web' could not be read for")
     assert sandbox.effects == {}
 
 
@@ -212,7 +212,7 @@ def test_the_trigger_carries_the_id_that_was_looked_up(sandbox: Sandbox, by: str
     _, kwargs = caught.value.trigger.serialize()
     assert kwargs["app_id"] == found
     assert kwargs["checkpoint"]["found_id"] == (found if by == "name" else None)
-    told = [line for _, line in log.lines if line == f"App 'web' is {found}."]
+    told = [line for _, line in log.lines if line == f"App 'web' was found ({found})."]
     assert len(told) == (1 if by == "name" else 0)
 
 

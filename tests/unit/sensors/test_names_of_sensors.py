@@ -91,7 +91,7 @@ def test_the_log_says_once_what_the_name_stands_for(sandbox: Sandbox) -> None:
     task = action_sensor(**action(sandbox, polls=2))
     log = log_of(task)
     Run(lambda: task).execute()
-    said = [line for _, line in log.lines if line == f"App 'web' is {task.app_id}."]
+    said = [line for _, line in log.lines if line == f"App 'web' was found ({task.app_id})."]
     assert len(said) == 1
     assert sandbox.token not in str(log.lines)
 
@@ -249,7 +249,7 @@ def test_a_list_that_cannot_be_read_for_too_long(sandbox: Sandbox, mode: str) ->
     else:
         ending = run(action_sensor, mode, max_outage=0.2)
         assert ending.kind == "OutageError"
-    assert "app 'web'" in str(ending.error)
+    assert str(ending.error).startswith("App 'web' could not be read for")
     assert sandbox.counts.keys() == {"list_apps"}
 
 
@@ -258,4 +258,4 @@ def test_the_time_is_up_before_it_is_found(sandbox: Sandbox, mode: str) -> None:
     sandbox.fault("status", call="list_apps", status=503, times=None)
     ending = run(action_sensor, mode, timeout=0.3)
     assert ending.kind == "AirflowSensorTimeout"
-    assert "app 'web': time is up" in str(ending.error)
+    assert "App 'web' did not become found within 0.3 s" in str(ending.error)

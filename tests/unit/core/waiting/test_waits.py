@@ -15,11 +15,13 @@ from airflow_provider_daocloud.api.errors import CallError, InputError, WaitErro
 from airflow_provider_daocloud.api.openapi.actions import Action
 from airflow_provider_daocloud.api.openapi.apps import App, AppState
 from airflow_provider_daocloud.api.openapi.builds import Build, BuildFlow, BuildStatus
+from airflow_provider_daocloud.api.openapi.generation import OPEN_API
+from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.validation import check_seconds
 from airflow_provider_daocloud.core.waiting.backoff import Backoff
 from airflow_provider_daocloud.core.waiting.blocking import block
+from airflow_provider_daocloud.core.waiting.call import Call
 from airflow_provider_daocloud.core.waiting.progress_log import ProgressLog
-from airflow_provider_daocloud.core.waiting.reading import read as read_once
 from airflow_provider_daocloud.core.waiting.refusals import REFUSAL_GRACE, refusal_grace
 from airflow_provider_daocloud.core.waiting.tracker import NOT_FOUND_GRACE, Tracker
 from airflow_provider_daocloud.core.waiting.wait import (
@@ -38,9 +40,10 @@ from airflow_provider_daocloud.resources.openapi.build_flow import (
 )
 from airflow_provider_daocloud.resources.openapi.stack import StackActionWait
 from tests.support.fakes import FakeTime
-from tests.support.samples import ACTION, ACTION_ID, APP, APP_ID, FLOW, FLOW_ID, NOW
+from tests.support.samples import ACTION, ACTION_ID, APP, APP_ID, BUILD, FLOW, FLOW_ID, NOW
 
 ACTION_WAIT = ActionWait(APP_ID, ACTION_ID)
+TITLE = f"Action {ACTION_ID[:8]}… of app {APP_ID[:8]}…"
 STACK_WAIT = StackActionWait("a-stack", ACTION_ID)
 FLOW_WAIT = BuildFlowWait(FLOW_ID)
 BUILD_WAIT = BuildWait(FLOW_ID, "17")
@@ -94,16 +97,16 @@ def test_action(wait: ActionWait | StackActionWait, state: str, verdict: str) ->
 def test_unknown_state_of_an_action(state: str) -> None:
     """A word that nobody knows is never a success, and worth a note."""
     observe = ACTION_WAIT.judge(action(state), {})
-    assert observe.note == f"'{state}' is a state that this provider does not know"
+    assert str(observe) == f"this provider does not know its state ({state})"
     assert ACTION_WAIT.judge(action("IN_PROCESS"), {}).note == ""
 
 
 def test_failed_action_says_why() -> None:
     """DaoCloud's message is the reason; without one that is said."""
     assert ACTION_WAIT.judge(action("FAILED", "no such tag"), {}).problem == (
-        "FAILED; DaoCloud says: no such tag"
+        "failed: DaoCloud says: no such tag"
     )
-    assert ACTION_WAIT.judge(action("FAILED"), {}).problem == "FAILED; no message."
+    assert ACTION_WAIT.judge(action("FAILED"), {}).problem == "failed: no message"
 
 
 def test_result_names_what_was_asked_for() -> None:
@@ -147,7 +150,7 @@ def test_asked_for_statuses(target: BuildStatus, seen: BuildStatus) -> None:
     if seen is target:
         assert observe.verdict == "succeeded"
     elif str(seen) in FAILURES:
-        assert (observe.verdict, observe.problem) == ("failed", f"the build is {seen}.")
+        assert (observe.verdict, observe.problem) == ("failed", f"failed: its build is {seen}")
     else:
         assert observe.verdict == "pending"
 
@@ -255,7 +258,7 @@ def test_asked_for_failure_of_a_new_build() -> None:
 def test_old_build_is_noted() -> None:
     """A wait that sees only the old build says so, with its package."""
     observe = BuildFlowWait.of(FLOW_ID, previous_package_id=OLD).judge(flow("Success"), {})
-    assert observe.note == f"this is still the build of before (package {OLD})"
+    assert observe.note == f"the latest is still package {OLD}"
 
 
 @pytest.mark.parametrize("package_id", ["{{ x }}", "a b", " "])
@@ -287,9 +290,12 @@ def test_build(status: str | None, verdict: str) -> None:
 def test_failed_build_says_how() -> None:
     """The error tells which build it was and how it ended."""
     with pytest.raises(errors.BuildFailedError) as caught:
-        tracker(BUILD_WAIT).saw(build("canceled"))
-    assert str(caught.value) == f"build 17 of build flow {FLOW_ID}: the build is Cancelled."
-    assert (caught.value.observed or {})["tag"] == "master-1"
+        tracker(BUILD_WAIT).saw(Build.parse(BUILD | {"status": "canceled"}))
+    assert str(caught.value) == (
+        "Build 17 of build flow 90d58d34… failed: it is Cancelled (branch master, "
+        f"commit {BUILD['sha'][:12]}, author daocloud) (build 17 of build flow {FLOW_ID})."
+    )
+    assert (caught.value.observed or {})["tag"] == BUILD["tag"]
 
 
 def test_a_build_may_be_named_by_its_number() -> None:
@@ -326,7 +332,7 @@ def test_app(target: AppState, seen: str | None) -> None:
 def test_app_with_a_release(state: str, release: str | None, verdict: str) -> None:
     """State and release are shown at once: neither alone suffices."""
     observe = AppWait.of(APP_ID, release_name="v2").judge(app(state, release), {})
-    assert (observe.verdict, observe.state) == (verdict, f"{state}, release {release}")
+    assert (observe.verdict, observe.state) == (verdict, f"{state} with release {release}")
 
 
 @pytest.mark.parametrize(
@@ -354,11 +360,12 @@ def test_app_that_rests_elsewhere_says_where() -> None:
     with pytest.raises(errors.AppStateError) as caught:
         tracker(wait).saw(app("NOT_RUNNING"))
     assert str(caught.value) == (
-        f"app {APP_ID}: it is NOT_RUNNING, release v1, and not RUNNING with release v2."
+        "App open-api is NOT_RUNNING with release v1, and not RUNNING with release v2 "
+        f"(app {APP_ID})."
     )
     assert (caught.value.observed or {})["state"] == "NOT_RUNNING"
     wait = AppWait.of(APP_ID, ["RUNNING", "SLEEPING"], fail_states=["STOPPED"])
-    assert wait.judge(app("stopped"), {}).problem == "it is stopped, and not RUNNING or SLEEPING."
+    assert wait.judge(app("stopped"), {}).problem == "is stopped, and not RUNNING or SLEEPING"
 
 
 @pytest.mark.parametrize("words", [[], (), "", "UP", ["RUNNING", "x"], [None], [5], "UNKNOWN"])
@@ -385,10 +392,7 @@ def test_waits_tell_what_they_wait_for() -> None:
     """A wait reads as what it is, in logs and errors, and knows its call."""
     assert str(ACTION_WAIT) == f"action {ACTION_ID} of app {APP_ID}"
     assert str(FLOW_WAIT) == f"build flow {FLOW_ID}"
-    assert (
-        str(BuildFlowWait(FLOW_ID, previous_package_id=OLD))
-        == f"a new build of build flow {FLOW_ID}"
-    )
+    assert str(BuildFlowWait(FLOW_ID, previous_package_id=OLD)) == f"build flow {FLOW_ID}"
     assert str(STACK_WAIT) == f"action {ACTION_ID} of stack a-stack"
     assert str(BUILD_WAIT) == f"build 17 of build flow {FLOW_ID}"
     assert str(APP_WAIT) == f"app {APP_ID}"
@@ -431,8 +435,7 @@ def test_outage_budget(fault: CallError) -> None:
     with pytest.raises(errors.OutageError) as caught:
         tracked.missed(fault, NOW + 1600)
     said = str(caught.value)
-    assert ACTION_ID in said
-    assert "600 s" in said
+    assert said.startswith(f"{TITLE} could not be read for 10 min (max_outage 10 min).")
     assert str(fault) in said
     assert (caught.value.observed or {})["state"] == "IN_PROCESS"
 
@@ -538,7 +541,7 @@ def test_any_other_refusal_of_what_was_read_is_an_outage(status: int) -> None:
     tracked = read_before(max_outage=600.0)
     tracked.missed(error, NOW)
     tracked.missed(error, NOW + 599)
-    with pytest.raises(errors.OutageError, match="refused"):
+    with pytest.raises(errors.OutageError, match="could not be read for 10 min"):
         tracked.missed(error, NOW + 600)
 
 
@@ -571,32 +574,33 @@ def test_the_pause_is_not_longer_than_a_refusal_may_stay() -> None:
     assert tracked.pause(NOW + 3000, Backoff(max_interval=300.0)) <= GRACE
 
 
-def read_with(answers: list[CallError | str], *, read: bool, retry_timeout: float = 600.0) -> Any:
-    """Read once, outside of a wait, on a simulated clock."""
-    now = [NOW]
+def call_with(answers: list[CallError | str], *, read: bool, method: str = "GET") -> Any:
+    """Make one call, outside of a wait, on a simulated clock."""
+    time, told = FakeTime(), []
+    answered: list[str] = []
 
-    def send(left: float) -> Any:
-        assert 0 <= left <= retry_timeout
+    def send(request: Request[Any], *, within: float) -> Any:
         response = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(response, CallError):
             raise response
-        return response
+        answered.append(response)
 
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    api_request: Any = "GET /x"
+    began = time.now
     try:
-        return read_once(
-            api_request,
+        block(
+            Call(Request("x", method, "/x", str, api=OPEN_API)),
             send,
-            retry_timeout=retry_timeout,
-            read_before=read,
-            clock=lambda: now[0],
-            sleep=sleep,
+            timeout=3600.0,
+            poll_interval=10.0,
+            max_outage=600.0,
+            wait_state={"read": read},
+            log=lambda text, *values: told.append(text % values),
+            clock=lambda: time.now,
+            sleep=time.sleep,
         )
-    except CallError as e:
-        return e, now[0] - NOW
+    except errors.DaoCloudError as e:
+        return e, time.now - began, told
+    return answered, time.now - began, told
 
 
 def test_a_good_answer_in_between_shows_that_a_refusal_does_not_stay() -> None:
@@ -606,43 +610,35 @@ def test_a_good_answer_in_between_shows_that_a_refusal_does_not_stay() -> None:
     tracked.missed(NOT_FOUND, NOW + GRACE + 1)
 
 
-def test_reading_again_is_quick_at_first_and_then_ever_slower() -> None:
-    now, pauses = [NOW], []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        now[0] += seconds
-
-    def gone(_left: float) -> Any:
-        raise NOT_FOUND
-
-    with pytest.raises(errors.NotFoundError):
-        read_once(
-            ACTION_WAIT.request(),
-            gone,
-            retry_timeout=600,
-            read_before=True,
-            clock=lambda: now[0],
-            sleep=sleep,
-        )
-    assert pauses[0] < 2 < pauses[-2] <= 10
-    assert len(pauses) > 10
-
-
-def test_reading_outside_of_a_wait_goes_by_the_same_rule() -> None:
+def test_a_call_outside_of_a_wait_goes_by_the_same_rule() -> None:
     for error in (*GONE, CONFLICT):
-        assert read_with([error, "seen"], read=True) == "seen"
-        assert read_with([error, "seen"], read=False) == (error, 0.0)
+        assert call_with([error, "seen"], read=True)[0] == ["seen"]
+        assert call_with([error, "seen"], read=False)[:2] == (error, 0.0)
     for error in GONE:
-        failed, seconds = read_with([error], read=True)
+        failed, seconds, _ = call_with([error], read=True)
         assert failed is error
         assert GRACE <= seconds <= GRACE + 11
-    failed, seconds = read_with([CONFLICT], read=True)
-    assert not is_permanent(failed)
-    assert failed.status == 409
-    assert "it could be read before" in str(failed)
-    assert seconds == pytest.approx(600.0)
-    assert read_with([FAULTS[0]], read=True) == (FAULTS[0], 0.0)  # `send` retries those
+    for error in (CONFLICT, *FAULTS, PAGE):
+        failed, seconds, told = call_with([error], read=True)
+        assert isinstance(failed, errors.OutageError)
+        assert str(failed).startswith("DaoCloud could not be read for 10 min (max_outage 10 min).")
+        assert 600 <= seconds <= 611
+        assert told[0].startswith(f"Waiting for DaoCloud: cannot be read: {error}; retrying for 10")
+    assert "Waiting for DaoCloud" in call_with([FAULTS[0], "seen"], read=False)[2][0]
+
+
+def test_a_write_is_sent_again_only_if_it_never_arrived() -> None:
+    never = errors.UnreachableError("POST /x", "cannot connect.")
+    assert call_with([never, LIMITED, "taken"], read=True, method="POST")[0] == ["taken"]
+    failed = call_with([never], read=True, method="POST")[0]
+    assert isinstance(failed, errors.OutageError)
+    for error in (
+        errors.OutcomeUnknownError("POST /x", "no answer came."),
+        errors.ProtocolError("POST /x", "no JSON."),
+        *GONE,
+        CONFLICT,
+    ):
+        assert call_with([error, "taken"], read=True, method="POST")[:2] == (error, 0.0)
 
 
 @pytest.mark.parametrize("wait", [FLOW_WAIT, APP_WAIT], ids=lambda wait: wait.kind)
@@ -656,9 +652,11 @@ def test_failure_is_raised_by_the_observation() -> None:
     """A failed action and a failed build each have their error, with what was seen."""
     with pytest.raises(errors.ActionFailedError, match="no such tag") as caught:
         tracker().saw(action("FAILED", "no such tag"))
-    assert str(caught.value).startswith(str(ACTION_WAIT))
+    assert str(caught.value) == f"{TITLE} failed: DaoCloud says: no such tag ({ACTION_WAIT})."
     assert (caught.value.observed or {})["error_message"] == "no such tag"
-    with pytest.raises(errors.BuildFailedError, match=r"the build is Timeout\.$"):
+    with pytest.raises(
+        errors.BuildFailedError, match=r"failed: its build is Timeout \(build flow "
+    ):
         tracker(FLOW_WAIT).saw(flow("timeout"))
 
 
@@ -673,15 +671,14 @@ def test_time_is_up() -> None:
     """A time-out says what was waited for, how long, what was seen last, and why not more."""
     tracked = tracker()
     assert str(tracked.timed_out(90.0)) == (
-        f"{ACTION_WAIT}: time is up after 90 s, and it was never seen."
+        f"{TITLE} did not become SUCCESS within 90 s; it was never seen ({ACTION_WAIT})."
     )
     tracked.saw(action("Restoring"))
     tracked.missed(FAULTS[1], NOW)
     error = tracked.timed_out(2.5)
     assert str(error) == (
-        f"{ACTION_WAIT}: time is up after 2.5 s, and it is Restoring. "
-        "Note: 'Restoring' is a state that this provider does not know. "
-        "Last error: GET /x: no answer came."
+        f"{TITLE} did not become SUCCESS within 2.5 s; this provider does not know its state "
+        f"(Restoring) ({ACTION_WAIT}). Last error: no answer came. (GET /x)"
     )
     assert (error.observed or {})["state"] == "Restoring"
 
@@ -816,7 +813,7 @@ def test_block_pauses_grow() -> None:
 def test_block_polls_at_the_deadline() -> None:
     """The final poll comes when the time is up, neither before nor after."""
     story = Story(steps((0, RUNNING)))
-    with pytest.raises(errors.WaitTimeoutError, match=r"time is up after 100 s, and it is IN_PROC"):
+    with pytest.raises(errors.WaitTimeoutError, match=r"within 100 s; it is IN_PROCESS"):
         story.wait(timeout=100.0)
     assert story.observations[-1] == pytest.approx(100.0)
     assert story.observations == sorted(set(story.observations))
@@ -900,8 +897,10 @@ def test_few_lines() -> None:
     story.wait(timeout=4 * 3600.0)
     assert len(story.observations) > 1000
     assert 5 < len(story.lines) < 25
-    assert story.lines[0].startswith(f"{ACTION_WAIT} is IN_PROCESS after 0 s; next poll in ")
-    assert story.lines[-1].startswith(f"{ACTION_WAIT} is SUCCESS after 108")
+    assert story.lines[0].startswith(
+        f"Waiting for a{TITLE[1:]}: it is IN_PROCESS; 0 s of 4 h; next poll in "
+    )
+    assert story.lines[-1].startswith(f"{TITLE} is SUCCESS after 3 h")
     assert "next poll" not in story.lines[-1]
 
 
@@ -911,7 +910,7 @@ def test_every_change_is_logged() -> None:
     story = Story(steps(*seen))
     story.wait()
     told = "\n".join(story.lines)
-    for words in ("is IN_PROCESS", "is Restoring ('Restoring' is a state", "HTTP 503", "SUCCESS"):
+    for words in ("is IN_PROCESS", "its state (Restoring)", "HTTP 503", "SUCCESS"):
         assert words in told
     assert len(story.lines) < 12
 
@@ -1000,7 +999,9 @@ def test_outcome_of_an_error(error: errors.DaoCloudError, kind: str) -> None:
 
 def test_outcome_of_an_observation() -> None:
     """An observation that shows success is one; any other is an outage, never success."""
-    assert Outcome.of_observation(tracker().saw(DONE)) == Outcome("succeeded", DONE.as_dict())
+    assert Outcome.of_observation(tracker().saw(DONE)) == Outcome(
+        "succeeded", DONE.as_dict(), "It is SUCCESS."
+    )
     ongoing = Outcome.of_observation(tracker().saw(RUNNING))
     assert (ongoing.status, ongoing.result) == ("unreachable", RUNNING.as_dict())
     assert "IN_PROCESS" in ongoing.message
