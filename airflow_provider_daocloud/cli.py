@@ -44,6 +44,7 @@ from airflow_provider_daocloud.api.errors import (
     WaitError,
     WaitTimeoutError,
 )
+from airflow_provider_daocloud.api.validation import checked
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud.core.waiting.wait import Wait
@@ -134,6 +135,18 @@ def action(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
 def redeploy(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
     """Redeploy an app: ``POST /v1/apps/{id}/actions/redeploy``."""
     return _submission(args, hook, lambda: hook.redeploy_app(args.app_id, args.release_name))
+
+
+def rollback(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
+    """Redeploy an earlier release of an app: ``POST /v1/apps/{id}/actions/redeploy``."""
+    if args.wait:
+        _check_times(args)
+    release = checked("--to", args.to)
+    found = hook.get_app(args.app_id)
+    _say(
+        f"App {found.name or found.id} runs release {found.release_name}. Going back to {release}."
+    )
+    return _submission(args, hook, lambda: hook.redeploy_app(args.app_id, release))
 
 
 def start(args: argparse.Namespace, hook: DaoCloudHook) -> Rows:
@@ -269,11 +282,14 @@ def _wait(args: argparse.Namespace, hook: DaoCloudHook, wait: Wait, again: str) 
 def _check_times(args: argparse.Namespace) -> dict[str, Any]:
     from airflow_provider_daocloud.api.validation import check_seconds
 
-    return {
+    times = {
         "timeout": check_seconds("--timeout", args.timeout),
         "poll_interval": check_seconds("--poll-interval", args.poll_interval),
         "max_outage": check_seconds("--max-outage", args.max_outage, zero=True),
     }
+    if times["timeout"] < times["poll_interval"]:
+        raise InputError("--timeout", "must not be shorter than --poll-interval.")
+    return times
 
 
 # What all commands have in common
@@ -490,6 +506,9 @@ def get_daocloud_cli_commands() -> list[Any]:
     release = Arg(
         ("release_name",), metavar="RELEASE", help="Release (image tag); the current one is allowed"
     )
+    back_to = Arg(
+        ("--to",), metavar="RELEASE", required=True, help="Release (image tag) to go back to"
+    )
     flow_id = Arg(
         ("build_flow_id",),
         metavar="FLOW_ID",
@@ -505,6 +524,9 @@ def get_daocloud_cli_commands() -> list[Any]:
         command("app", "Show one app", app, app_id),
         command("action", "Show one action, or wait for it", action, app_id, action_id, *waiting),
         command("redeploy", "Redeploy an app to a release", redeploy, app_id, release, *waiting),
+        command(
+            "rollback", "Redeploy an earlier release of an app", rollback, app_id, back_to, *waiting
+        ),
         command("start", "Start an app", start, app_id, *waiting),
         command("stop", "Stop an app", stop, app_id, *waiting),
         command("restart", "Restart an app", restart, app_id, *waiting),

@@ -31,6 +31,21 @@ DEMO = ROOT / ".demo"
 DAG_ID = "daocloud_release_pipeline"
 RELEASE = "v1.1.0"
 RETRY_TIMEOUT = 300.0
+WELCOME = """
+Airflow:   {airflow}/dags/{dag}
+DaoCloud:  {sandbox}/_sandbox
+(No login: both listen to this machine alone.)
+
+1. Open Airflow's address, press Trigger, and Trigger again in the form. The run waits for a build.
+2. Open DaoCloud's address in another tab, and press "Start a build" beside web. In about twenty
+   seconds the build succeeds, the app is redeployed, and the run ends in success.
+
+Then try:
+   daocloud_build_and_release   starts its build itself: just trigger it
+   daocloud_on_new_build        switch it on, and press "Start a build": nothing else to do
+   Admin, Connections           daocloud: the form of the connection, with a Test button
+
+Ctrl-C ends both."""
 
 
 class DemoError(Exception):
@@ -144,30 +159,44 @@ def demo() -> None:
     print("\nOne redeploy, once the new build had succeeded. `make demo-ui` shows it in a browser.")
 
 
+def unscheduled(folder: Path) -> Path:
+    """Copy the example DAGs, without their times of day: unpausing would begin last night's run.
+
+    :param folder: where to.
+    """
+    folder.mkdir(parents=True)
+    for source in (ROOT / "example_dags").glob("*.py"):
+        text = re.sub(r'schedule="[^"]+"', "schedule=None", source.read_text())
+        (folder / source.name).write_text(text)
+    return folder
+
+
 def demo_ui() -> None:
     """Run Airflow's web UI with the example DAGs until Ctrl-C."""
     print("Starting a toy DaoCloud on this machine, and Airflow ...", flush=True)
-    with (
-        sandbox() as daocloud,
-        Airflow(
-            DEMO / "home",
-            ROOT / "example_dags",
-            port=8080,
-            AIRFLOW_CONN_DAOCLOUD_DEFAULT=daocloud.connection,
-        ) as airflow,
-    ):
-        airflow.wait_until_up(DAG_ID)
-        print(
-            f"\nAirflow:   {airflow.url}/dags  (no login: it listens to this machine alone)\n"
-            f"DaoCloud:  {daocloud.url}/_sandbox\n\n"
-            f"Trigger {DAG_ID}; it waits for a new build. To start one:\n"
-            f"    curl -X POST {daocloud.url}/_sandbox/build-flows/web/builds\n\n"
-            "Ctrl-C ends both.",
-            flush=True,
+    with sandbox() as daocloud:
+        state = daocloud.ask("/_sandbox/state")
+        app_id, flow_id = (
+            next(found["id"] for found in state[kind] if found["name"] == "web")
+            for kind in ("apps", "build_flows")
         )
-        while True:
-            time.sleep(1)
-            airflow.check()
+        more = {
+            "AIRFLOW_CONN_DAOCLOUD_DEFAULT": daocloud.connection,
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "DAOCLOUD_APP_ID": app_id,
+            "DAOCLOUD_BUILD_FLOW_ID": flow_id,
+        }
+        with Airflow(DEMO / "home", unscheduled(DEMO / "dags"), port=8080, **more) as airflow:
+            airflow.wait_until_up(DAG_ID)
+            print(WELCOME.format(airflow=airflow.url, sandbox=daocloud.url, dag=DAG_ID), flush=True)
+            until_stopped(airflow)
+
+
+def until_stopped(airflow: Airflow) -> None:
+    """Wait for Ctrl-C, or for a process of Airflow's to end by itself."""
+    while True:
+        time.sleep(1)
+        airflow.check()
 
 
 def main(argv: list[str] | None = None) -> int:

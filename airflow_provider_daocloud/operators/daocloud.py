@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -242,7 +242,13 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
         super().__init__(app_id=app_id, app_name=app_name, release_name="", **kwargs)
 
     def prepare(self, context: Context) -> None:
-        """Take the release that ran before."""
+        """Take the release that ran before.
+
+        :raises InputError: the DAG has no task of that id.
+        """
+        dag = context.get("dag")
+        if dag is not None and not dag.has_task(self.redeploy_task_id):
+            raise InputError("redeploy_task_id", _no_such_task(self.redeploy_task_id, dag.task_ids))
         self.release_name = self._pulled(context, self.previous_release_key) or ""
 
     def nothing_to_do(self, context: Context) -> dict[str, Any] | None:
@@ -274,6 +280,14 @@ class DaoCloudRollbackOperator(DaoCloudRedeployOperator):
     def _pulled(self, context: Context, key: str) -> Any:
         ti = context["ti"]
         return ti.xcom_pull(task_ids=self.redeploy_task_id, key=key, map_indexes=ti.map_index)
+
+
+def _no_such_task(task_id: str, there: Iterable[str]) -> str:
+    likely = sorted(there, key=lambda known: (not known.endswith(f".{task_id}"), known))[:10]
+    return (
+        f"the DAG has no task {task_id!r}, so there is no release to roll back to. Nothing was "
+        f"sent. A task group puts its own id before that of a task. There are: {', '.join(likely)}."
+    )
 
 
 class DaoCloudTriggerBuildOperator(BuildFlowReference, DaoCloudBaseOperator):

@@ -1,6 +1,7 @@
 """The sandbox's own endpoints, under ``/_sandbox``: inspect it, seed it, break it.
 
-They need no token, and take and give JSON. ``GET /_sandbox`` lists them all. An app, a build flow
+They need no token, and take and give JSON. ``GET /_sandbox`` lists them all; a browser gets a page
+with the apps and build flows instead, and a button that starts a build. An app, a build flow
 or a stack can be named by its id or by its name. With ``S=http://127.0.0.1:8321/_sandbox``::
 
     curl $S/counts                                   # calls received, and calls that had an effect
@@ -29,19 +30,21 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.routing import Route
 
 from airflow_provider_daocloud.sandbox.actions import AppBusyError
 from airflow_provider_daocloud.sandbox.contract import LONGEST_BODY
 from airflow_provider_daocloud.sandbox.faults import Fault
 from airflow_provider_daocloud.sandbox.objects import ActionPlan, BuildPlan
+from airflow_provider_daocloud.sandbox.page import page
 from airflow_provider_daocloud.sandbox.parts import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from airflow_provider_daocloud.sandbox.service import Service
     from airflow_provider_daocloud.sandbox.world import World
@@ -270,7 +273,7 @@ _ENDPOINTS = (
 def _endpoint(
     control: Callable[..., _Json], on_error: Callable[[Exception], None]
 ) -> Callable[[Request], Any]:
-    async def endpoint(request: Request) -> JSONResponse:
+    async def endpoint(request: Request) -> Response:
         try:
             raw = await request.body()
             if len(raw) > LONGEST_BODY:
@@ -282,9 +285,9 @@ def _endpoint(
             if clash := arguments.keys() & request.path_params.keys():
                 raise ValueError(f"{', '.join(clash)} stands in the path")
             # In a thread: a control may have to wait for the world's lock.
-            return JSONResponse(
-                await run_in_threadpool(control, **arguments, **request.path_params)
-            )
+            answer = await run_in_threadpool(control, **arguments, **request.path_params)
+            # A form of the page was sent: show the page again.
+            return RedirectResponse(CONTROL, 303) if _is_form(request) else JSONResponse(answer)
         except NotFoundError as error:
             return _error(404, str(error))
         except AppBusyError as error:
@@ -301,6 +304,10 @@ def _endpoint(
     return endpoint
 
 
+def _is_form(request: Request) -> bool:
+    return request.method == "POST" and "text/html" in request.headers.get("accept", "")
+
+
 def _error(status: int, text: str) -> JSONResponse:
     # What is wrong may be quoted, and what cannot be sent may be what is wrong.
     return JSONResponse({"error": text.encode(errors="backslashreplace").decode()}, status)
@@ -313,8 +320,21 @@ def control_app(service: Service, on_error: Callable[[Exception], None]) -> Star
     :param on_error: called with each exception that broke the answering of a call.
     """
     controls = _Controls(service)
-    routes = []
-    for method, path, name in _ENDPOINTS:
-        endpoint = _endpoint(getattr(controls, name), on_error)
-        routes.append(Route(CONTROL + path, endpoint, methods=[method]))
+    endpoints = {
+        (method, path): _endpoint(getattr(controls, name), on_error)
+        for method, path, name in _ENDPOINTS
+    }
+    index = endpoints["GET", ""]
+
+    async def page_or_index(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return await index(request)  # type: ignore[no-any-return]
+        state: Any = await run_in_threadpool(controls.state)
+        return HTMLResponse(page(CONTROL, state))
+
+    endpoints["GET", ""] = page_or_index
+    routes = [
+        Route(CONTROL + path, endpoint, methods=[method])
+        for (method, path), endpoint in endpoints.items()
+    ]
     return Starlette(routes=routes)

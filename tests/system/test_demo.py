@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from scripts import demo
 
@@ -86,6 +87,36 @@ def processes() -> Iterator[tuple[int, int, int]]:
                 yield int(pid), int(parent), int(session)
 
 
+def first_run(url: str, daocloud: str) -> str:
+    """Do as the screen says, and return how the first run ended."""
+    browser = requests.Session()
+    browser.headers["Accept"] = "text/html"
+    token = browser.get(f"{url}/auth/token", timeout=30).json()["access_token"]
+    api, signed_in = f"{url}/api/v2/dags/{demo.DAG_ID}", {"Authorization": f"Bearer {token}"}
+    # What the form of Airflow 3 does: switch the DAG on, and trigger it.
+    browser.patch(api, json={"is_paused": False}, headers=signed_in, timeout=30)
+    run = {"logical_date": None}
+    answer = browser.post(f"{api}/dagRuns", json=run, headers=signed_in, timeout=30)
+    answer.raise_for_status()
+    pressed, end = False, time.monotonic() + 240
+    while time.monotonic() < end:
+        runs = browser.get(f"{api}/dagRuns", headers=signed_in, timeout=30).json()["dag_runs"]
+        assert len(runs) == 1, "the person's own run is the only one"
+        if runs[0]["state"] in ("success", "failed"):
+            return str(runs[0]["state"])
+        tasks = f"{api}/dagRuns/{runs[0]['dag_run_id']}/taskInstances"
+        rows = browser.get(tasks, headers=signed_in, timeout=30).json()["task_instances"]
+        states = {row["task_id"]: row["state"] for row in rows}
+        if states.get("find") == "success" and not pressed:
+            page = browser.get(daocloud, timeout=10).text
+            web = page[page.index("<td>web</td>", page.index("Build flow")) :]
+            (button, *_) = re.findall(r'action="([^"]+)"><button>Start a build', web)
+            site = daocloud.partition("/_sandbox")[0]
+            pressed = browser.post(f"{site}{button}", timeout=10).ok
+        time.sleep(1)
+    return "still running"
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_demo_ui_serves_airflow_and_ends_all_it_started_on_ctrl_c(tmp_path: Path) -> None:
     output = tmp_path / "output"
@@ -106,6 +137,8 @@ def test_demo_ui_serves_airflow_and_ends_all_it_started_on_ctrl_c(tmp_path: Path
         [url] = re.findall(r"Airflow: +(\S+)", output.read_text())
         with urllib.request.urlopen(url, timeout=30) as page:
             assert page.status == 200
+        [daocloud] = re.findall(r"DaoCloud: +(\S+)", output.read_text())
+        assert first_run(url.partition("/dags")[0], daocloud) == "success"
         # The sandbox, and Airflow's four; each leads a session of its own.
         sessions = {pid for pid, parent, _ in processes() if parent == process.pid}
         assert len(sessions) == 5

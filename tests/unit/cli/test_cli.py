@@ -69,6 +69,21 @@ def web(daocloud_sandbox: Sandbox) -> str:
     return daocloud_sandbox.world.app("web").id
 
 
+# A time-out that is soon over.
+SOON = ("--timeout", "0.1", "--poll-interval", "0.1")
+
+
+def test_rollback_redeploys_the_earlier_release_and_says_from_what(
+    run: Run, daocloud_sandbox: Sandbox, web: str
+) -> None:
+    before = daocloud_sandbox.world.app("web").release_name
+    ended = run("rollback", "web", "--name", "--to", "v0.9", "--wait", "-o", "json")
+    assert (ended.code, ended.row["state"]) == (0, "SUCCESS")
+    assert f"App web runs release {before}. Going back to v0.9." in ended.err
+    assert daocloud_sandbox.effects == {"redeploy_app": 1}
+    assert daocloud_sandbox.world.app("web").release_name == "v0.9"
+
+
 def test_apps_lists_every_app(run: Run, daocloud_sandbox: Sandbox) -> None:
     ended = run("apps", "-o", "json")
 
@@ -170,7 +185,7 @@ def test_a_build_that_goes_on_exits_with_4(run: Run, daocloud_sandbox: Sandbox) 
     daocloud_sandbox.world.plan_build(BuildPlan(by_hand=True))
     flow = daocloud_sandbox.world.build_flow("web").id
 
-    ended = run("build", flow, "master", "--wait", "--timeout", "0.1", "-o", "json")
+    ended = run("build", flow, "master", "--wait", *SOON, "-o", "json")
 
     assert (ended.code, ended.row["status"]) == (4, "Pending")
 
@@ -370,6 +385,9 @@ def test_an_unknown_app_exits_with_1(run: Run) -> None:
         ["redeploy", "a"],
         ["redeploy", "a", " ", "--wait"],
         ["restart", "a", "--wait", "--timeout", "-1"],
+        ["restart", "a", "--wait", "--timeout", "5"],  # below --poll-interval
+        ["rollback", "a", "--wait", "--to", "v1", "--timeout", "5"],
+        ["rollback", "a", "--to", ""],
         ["restart", "a", "--wait", "--poll-interval", "0"],
         ["restart", "a", "--wait", "--timeout", "soon"],
         ["apps", "-o", "xml"],
@@ -435,7 +453,7 @@ def test_an_answer_that_never_came_exits_with_3_and_is_not_sent_again(
 def test_time_that_is_up_exits_with_4(run: Run, daocloud_sandbox: Sandbox, web: str) -> None:
     daocloud_sandbox.world.plan(ActionPlan(by_hand=True))
 
-    ended = run("restart", web, "--wait", "--timeout", "0.1", "-o", "json")
+    ended = run("restart", web, "--wait", *SOON, "-o", "json")
 
     assert (ended.code, ended.row["state"]) == (4, "IN_PROCESS")
     assert "did not become SUCCESS within 0.1 s; it is IN_PROCESS" in ended.err

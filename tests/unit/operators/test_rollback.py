@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_daocloud.operators.daocloud import DaoCloudRollbackOperator
+from airflow_provider_daocloud.operators.daocloud import (
+    DaoCloudRedeployOperator,
+    DaoCloudRollbackOperator,
+)
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
 from tests.support.modes import OPERATOR_MODES, Ending, Run
 
@@ -173,3 +176,21 @@ def test_in_real_airflow(airflow_home: Path, sandbox: Sandbox) -> None:
         "back_from_skipped": "success",
     }
     assert [posted.release_name for posted in sandbox.world.actions.values()] == ["v2", "1.10"]
+
+
+def test_a_task_that_the_dag_does_not_have(sandbox: Sandbox) -> None:
+    """The error speaks of the argument, and says which tasks there are."""
+    app_id = sandbox.world.add_app("web").id
+    with DAG("releases", schedule=None) as dag:
+        DaoCloudRedeployOperator(task_id="redeploy", app_id=app_id, release_name="v2")
+        make = DaoCloudRollbackOperator(task_id="b", app_id=app_id, redeploy_task_id="redepoly")
+    run = Run(lambda: make)
+    run.context["dag"] = dag
+    ending = run.to_the_end()
+    assert ending.kind == "AirflowFailException"
+    said = str(ending.error)
+    assert said.startswith(
+        "redeploy_task_id: the DAG has no task 'redepoly', so there is no release"
+    )
+    assert said.endswith("There are: b, redeploy.")
+    assert not sandbox.effects
