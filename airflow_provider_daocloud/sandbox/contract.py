@@ -43,12 +43,14 @@ class Request:
     :param path: the path, still percent-encoded, without the query.
     :param headers: by name in lower case. The values of one that came twice, with ``, `` between.
     :param body: the raw body. One longer than ``LONGEST_BODY`` may be cut anywhere after that.
+    :param query: what stands behind the ``?``, still percent-encoded.
     """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they hold the token
     body: bytes = b""
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -442,6 +444,11 @@ def respond(
     if account is not None:
         headers |= rate_headers(world, account)
     return Response(status, headers, body)
+
+
+def plain(world: World, account: Account) -> Response:
+    """Return an empty JSON object with the headers of every answer, without any effect."""
+    return respond(world, 200, b"{}", account=account)
 
 
 def error_body(error_id: str, message: str) -> bytes:

@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_daocloud.sandbox.contract import CALL_NAMES, Response, error_body
+from airflow_provider_daocloud.sandbox.contract import Response
 from airflow_provider_daocloud.sandbox.options import check_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Kind = Literal[
     "delay",
@@ -30,6 +30,7 @@ Kind = Literal[
     "no_action_id",
 ]
 Effect = Literal["before", "after"]
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 # When a fault happens if nothing else is said: a call that gets no answer, or an error for one,
 # has done nothing; an answer that is merely spoilt is that of a call which did its work.
@@ -69,13 +70,14 @@ class Fault:
     - ``no_action_id``: 200 with an object that has no ``action_id`` (nor a build's ``id``).
 
     :param kind: what goes wrong.
-    :param call: the call's name (``redeploy_app``), ``GET`` or ``POST`` for all of one method, or
+    :param call: the call's name (``redeploy_app``), a method (``POST``) for all of its calls, or
         ``any``.
     :param app_id: with this app only.
     :param action_id: with this action only.
     :param stack_id: with this stack only.
     :param build_flow_id: with this build flow only.
     :param build_id: with this build only.
+    :param params: with these other names in the path only: ``{"name": "web"}``.
     :param account: with this account's calls only.
     :param times: for the next so many matching calls; ``None`` until it is removed.
     :param skip: let so many matching calls pass first.
@@ -97,6 +99,7 @@ class Fault:
     stack_id: str | None = None
     build_flow_id: str | None = None
     build_id: str | None = None
+    params: dict[str, str] = field(default_factory=dict)
     account: str | None = None
     times: int | None = 1
     skip: int = 0
@@ -115,8 +118,6 @@ class Fault:
         check_fields(self, leave_out=("until",))
         if self.times == 0:
             raise ValueError("times is one or more")
-        if self.call not in (*CALL_NAMES, "any", "GET", "POST", "unknown", "wrong_method"):
-            raise ValueError(f"no such call: {self.call!r}")
         if not 300 <= self.status <= 599:
             raise ValueError("status is 300 to 599")
         if self.effect is None:
@@ -135,12 +136,20 @@ class Fault:
                     ("stack_id", self.stack_id),
                     ("build_flow_id", self.build_flow_id),
                     ("build_id", self.build_id),
+                    *self.params.items(),
                 )
             )
         )
 
-    def spoil(self, made: Response, now: float) -> Response:
-        """Return what the client gets instead of an answer made, ``now`` being Unix seconds."""
+    def spoil(
+        self, made: Response, now: float, error_body: Callable[[str, str], bytes]
+    ) -> Response:
+        """Return what the client gets instead of an answer.
+
+        :param made: the answer.
+        :param now: the time in Unix seconds.
+        :param error_body: writes the body of an error, from its id and its message.
+        """
         headers, status, body = dict(made.headers), 200, made.body
         if self.kind == "status":
             status = self.status
@@ -176,14 +185,23 @@ class Fault:
 
 
 class Faults:
-    """The faults that are on, the oldest first. A call runs into the first that matches it."""
+    """The faults that are on, the oldest first. A call runs into the first that matches it.
 
-    def __init__(self) -> None:
+    :param call_names: the calls that there are.
+    """
+
+    def __init__(self, call_names: tuple[str, ...]) -> None:
+        self._call_names = (*call_names, "any", *_METHODS, "unknown", "wrong_method")
         self._rules: dict[int, Fault] = {}
         self._ids = itertools.count(1)
 
     def add(self, fault: Fault, now: float) -> int:
-        """Switch a fault on; return the number that removes it."""
+        """Switch a fault on; return the number that removes it.
+
+        :raises ValueError: there is no such call.
+        """
+        if fault.call not in self._call_names:
+            raise ValueError(f"no such call: {fault.call!r}")
         fault.id = next(self._ids)
         if fault.seconds is not None:
             fault.until = now + fault.seconds

@@ -13,17 +13,25 @@ import ssl
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from airflow_provider_daocloud.sandbox import seeded
-from airflow_provider_daocloud.sandbox.contract import LONGEST_BODY, Request, Response, error_body
-from airflow_provider_daocloud.sandbox.control import CONTROL, control_app
+from airflow_provider_daocloud.sandbox.contract import LONGEST_BODY, Request, Response
+from airflow_provider_daocloud.sandbox.control import _Controls
+from airflow_provider_daocloud.sandbox.controls import CONTROL, Controls, control_app
 from airflow_provider_daocloud.sandbox.faults import Fault
 from airflow_provider_daocloud.sandbox.options import Options, fits
-from airflow_provider_daocloud.sandbox.service import Break, Held, Served, Service
+from airflow_provider_daocloud.sandbox.service import (
+    BaseService,
+    Break,
+    Held,
+    Served,
+    Service,
+    WorldT,
+)
 from airflow_provider_daocloud.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -48,47 +56,39 @@ class SandboxError(Exception):
     """The sandbox could not start, or something in it broke."""
 
 
-class Sandbox:
-    """A DaoCloud on this machine, for as long as the ``with`` block lasts.
+class BaseSandbox(Generic[WorldT]):
+    """A service on a socket of this machine, for as long as the ``with`` block lasts.
 
+    :param service: the service.
+    :param controls: its controls.
+    :param token: the access token of its connection.
     :param port: the port; 0 for one that is free.
     :param host: the address to listen on; ``0.0.0.0`` or ``::`` for all of this machine's.
-    :param speed: how many times faster than real time actions and builds go.
-    :param rate_limit: calls that a token has in an hour.
-    :param token: the access token; made up if missing.
-    :param seed: makes the ids the same in every run.
-    :param clock: gives the world's time in Unix seconds.
-    :param options: the world's other settings; ``speed`` and ``rate_limit``, if given, win.
-    :param fill: fills a new world; by default with a few apps and build flows.
-    :param prefix: the path in front of the calls. On-premises installations have ``/open/v1``.
     :param certfile: a certificate, and ``keyfile`` its key (PEM): serve HTTPS.
     :param keyfile: see ``certfile``; it can be left out if ``certfile`` has the key in it.
     :param keep_alive: seconds after which an idle connection is closed.
-    :param on_served: called with each call when it is answered, in the server's thread.
     :param on_error: called with each exception that broke the answering of a call (a bug here): the
         call got a 500, and the server continues. By default :meth:`check` and :meth:`stop` raise
         it.
     :raises ValueError: an argument that makes no sense; the text names it.
     """
 
+    # The type of the connection to it, and the path in front of its calls that needs no naming.
+    _conn_type: ClassVar[str]
+    _usual_prefix: ClassVar[str]
+
     def __init__(
         self,
-        port: int = 0,
+        service: BaseService[WorldT],
+        controls: Controls[WorldT],
+        token: str,
         *,
-        host: str = "127.0.0.1",
-        speed: float | None = None,
-        rate_limit: int | None = None,
-        token: str | None = None,
-        seed: int | None = None,
-        clock: Callable[[], float] = time.time,
-        options: Options | None = None,
-        fill: Callable[[World], None] | None = seeded.fill,
-        prefix: str = "/v1",
-        certfile: str | Path | None = None,
-        keyfile: str | Path | None = None,
-        keep_alive: float = 60.0,
-        on_served: Callable[[Served], None] | None = None,
-        on_error: Callable[[Exception], None] | None = None,
+        port: int,
+        host: str,
+        certfile: str | Path | None,
+        keyfile: str | Path | None,
+        keep_alive: float,
+        on_error: Callable[[Exception], None] | None,
     ) -> None:
         if not 0 <= port <= 65535:
             raise ValueError(f"port is 0 to 65535, not {port}")
@@ -96,29 +96,19 @@ class Sandbox:
             raise ValueError("a TLS key needs its certificate: alone it would be plain HTTP")
         if not fits(keep_alive, float):
             raise ValueError(f"keep_alive is a number of seconds, not {keep_alive!r}")
-        given = {"speed": speed, "rate_limit": rate_limit}
-        changes = {name: value for name, value in given.items() if value is not None}
-        settings = (options or Options()).changed(**changes)
+        self.service = service
+        self.controls = controls
         self.host = host
         self.port = port
-        self.token = secrets.token_urlsafe(24) if token is None else token
+        self.token = token
         self.errors: list[Exception] = []
         self.on_error = on_error or self.errors.append
         self._tls = (certfile, keyfile) if certfile else None
         self._keep_alive = keep_alive
         self._running: _Running | None = None
 
-        def make_world() -> World:
-            world = World(clock=clock, seed=seed, options=settings)
-            world.add_account(self.token)
-            if fill is not None:
-                fill(world)
-            return world
-
-        self.service = Service(make_world, prefix=_prefix(prefix), on_served=on_served)
-
     def __repr__(self) -> str:
-        return f"<Sandbox {self.url} {'running' if self._running else 'stopped'}>"
+        return f"<{type(self).__name__} {self.url} {'running' if self._running else 'stopped'}>"
 
     # What a user of it needs
 
@@ -130,12 +120,12 @@ class Sandbox:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     def connection_json(self, extra: dict[str, Any] | None = None) -> str:
-        """Return a value for ``AIRFLOW_CONN_DAOCLOUD_DEFAULT``; it contains the token.
+        """Return a connection as JSON, for a variable ``AIRFLOW_CONN_…``; it contains the token.
 
         :param extra: more extras than those which this sandbox needs to be reached.
         """
         needed: dict[str, Any] = {}
-        if self.service.prefix != "/v1":
+        if self.service.prefix != self._usual_prefix:
             needed["prefix"] = self.service.prefix or "/"
         if self._tls:
             # Whoever signed it, and for whichever name: the connection works.
@@ -143,7 +133,7 @@ class Sandbox:
         elif not _is_loopback(_reached_by(self.host)):
             needed["allow_http"] = True
         connection: dict[str, Any] = {
-            "conn_type": "daocloud",
+            "conn_type": self._conn_type,
             "host": self.url,
             "password": self.token,
         }
@@ -152,8 +142,8 @@ class Sandbox:
         return json.dumps(connection)
 
     @property
-    def world(self) -> World:
-        """The apps, build flows and actions. A reset replaces it."""
+    def world(self) -> WorldT:
+        """The state behind the service. A reset replaces it."""
         return self.service.world
 
     @property
@@ -286,7 +276,78 @@ class Sandbox:
                 raise
 
 
-def _prefix(prefix: str) -> str:
+class Sandbox(BaseSandbox[World]):
+    """A DaoCloud on this machine, for as long as the ``with`` block lasts.
+
+    :param port: the port; 0 for one that is free.
+    :param host: the address to listen on; ``0.0.0.0`` or ``::`` for all of this machine's.
+    :param speed: how many times faster than real time actions and builds go.
+    :param rate_limit: calls that a token has in an hour.
+    :param token: the access token; made up if missing.
+    :param seed: makes the ids the same in every run.
+    :param clock: gives the world's time in Unix seconds.
+    :param options: the world's other settings; ``speed`` and ``rate_limit``, if given, win.
+    :param fill: fills a new world; by default with a few apps and build flows.
+    :param prefix: the path in front of the calls. On-premises installations have ``/open/v1``.
+    :param certfile: a certificate, and ``keyfile`` its key (PEM): serve HTTPS.
+    :param keyfile: see ``certfile``; it can be left out if ``certfile`` has the key in it.
+    :param keep_alive: seconds after which an idle connection is closed.
+    :param on_served: called with each call when it is answered, in the server's thread.
+    :param on_error: called with each exception that broke the answering of a call (a bug here): the
+        call got a 500, and the server continues. By default :meth:`check` and :meth:`stop` raise
+        it.
+    :raises ValueError: an argument that makes no sense; the text names it.
+    """
+
+    _conn_type = "daocloud"
+    _usual_prefix = "/v1"
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        speed: float | None = None,
+        rate_limit: int | None = None,
+        token: str | None = None,
+        seed: int | None = None,
+        clock: Callable[[], float] = time.time,
+        options: Options | None = None,
+        fill: Callable[[World], None] | None = seeded.fill,
+        prefix: str = "/v1",
+        certfile: str | Path | None = None,
+        keyfile: str | Path | None = None,
+        keep_alive: float = 60.0,
+        on_served: Callable[[Served], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> None:
+        given = {"speed": speed, "rate_limit": rate_limit}
+        changes = {name: value for name, value in given.items() if value is not None}
+        settings = (options or Options()).changed(**changes)
+        token = secrets.token_urlsafe(24) if token is None else token
+
+        def make_world() -> World:
+            world = World(clock=clock, seed=seed, options=settings)
+            world.add_account(token)
+            if fill is not None:
+                fill(world)
+            return world
+
+        service = Service(make_world, prefix=checked_prefix(prefix), on_served=on_served)
+        super().__init__(
+            service,
+            _Controls(service),
+            token,
+            port=port,
+            host=host,
+            certfile=certfile,
+            keyfile=keyfile,
+            keep_alive=keep_alive,
+            on_error=on_error,
+        )
+
+
+def checked_prefix(prefix: str) -> str:
     """Return a prefix as paths begin with it: ``v1/`` is ``/v1``, and ``/`` is nothing."""
     parts = [part for part in prefix.split("/") if part]
     if not all(re.fullmatch(r"(?!\.+$)[\w.~-]+", part, re.ASCII) for part in parts):
@@ -347,7 +408,7 @@ class _Server(uvicorn.Server):
 class _Running:
     """One run of the server, in its thread."""
 
-    def __init__(self, sandbox: Sandbox, listener: socket.socket) -> None:
+    def __init__(self, sandbox: BaseSandbox[Any], listener: socket.socket) -> None:
         self.crash: Exception | None = None
         self._listener = listener
         self._up = threading.Event()
@@ -411,9 +472,9 @@ class _Running:
             raise SandboxError(f"the sandbox crashed: {self.crash!r}") from self.crash
 
 
-def _application(sandbox: Sandbox, running: _Running) -> Any:
+def _application(sandbox: BaseSandbox[Any], running: _Running) -> Any:
     service = sandbox.service
-    controls = control_app(service, sandbox.on_error)
+    controls = control_app(sandbox.controls, sandbox.on_error)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -426,14 +487,17 @@ def _application(sandbox: Sandbox, running: _Running) -> Any:
                 await controls(scope, _giving(body), send)
                 return
             path = scope["raw_path"].decode("ascii")
-            request = Request(scope["method"], path, _headers(scope), body)
+            query = scope["query_string"].decode("latin-1")
+            request = Request(scope["method"], path, _headers(scope), body, query)
             await _take(service.serve(request), running.stopping, receive, send)
         except Exception as error:
             # One call breaks, and the server continues: the next one may well be fine.
             sandbox.on_error(error)
             if send.__self__.response_started:  # type: ignore[attr-defined]
                 raise  # to uvicorn, which closes the connection
-            body = error_body("server_error", f"the sandbox has a bug: {type(error).__name__}")
+            body = service.contract.error_body(
+                "server_error", f"the sandbox has a bug: {type(error).__name__}"
+            )
             await _send(send, Response(500, {"Content-Type": "application/json"}, body))
 
     return application

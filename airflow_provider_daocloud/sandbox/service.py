@@ -10,24 +10,17 @@ import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from airflow_provider_daocloud.sandbox.contract import (
-    Request,
-    Response,
-    Route,
-    account_of,
-    handle,
-    respond,
-    route,
-)
+from airflow_provider_daocloud.sandbox import contract
+from airflow_provider_daocloud.sandbox.contract import Request, Response, Route
 from airflow_provider_daocloud.sandbox.faults import Fault, Faults
+from airflow_provider_daocloud.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from airflow_provider_daocloud.sandbox.objects import Account
-    from airflow_provider_daocloud.sandbox.world import World
+    from airflow_provider_daocloud.sandbox.timeline import Timeline
 
 LOG_LENGTH = 100_000
 
@@ -115,7 +108,54 @@ class StillHeldError(Exception):
     """In-process, nobody is there to release an answer that is held."""
 
 
-class Service:
+class Named(Protocol):
+    """Whose call it is: the name under which it is counted."""
+
+    @property
+    def name(self) -> str:
+        """The account's name; counts and logs never show a token."""
+
+
+class AnyWorld(Protocol):
+    """What a service needs of the world behind it."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """The world's clock and its schedule."""
+
+    @property
+    def options(self) -> Any:
+        """How the world behaves where its contract leaves it open: a dataclass."""
+
+    def set_options(self, **changes: Any) -> Any:
+        """Change how the world behaves from now on."""
+
+
+WorldT = TypeVar("WorldT", bound=AnyWorld)
+
+
+class Contract(Protocol):
+    """How one API answers. A module with these names is one; see :mod:`.contract`."""
+
+    CALL_NAMES: tuple[str, ...]
+
+    def route(self, prefix: str, method: str, path: str) -> Route:
+        """Return which call a method and a path (still percent-encoded) are."""
+
+    def account_of(self, world: Any, request: Request) -> Named:
+        """Return whose request it is."""
+
+    def handle(self, world: Any, request: Request, prefix: str) -> Response:
+        """Answer one request."""
+
+    def plain(self, world: Any, account: Any) -> Response:
+        """Return an empty JSON object with the headers of every answer, without any effect."""
+
+    def error_body(self, error_id: str, message: str) -> bytes:
+        """Return the body of an error."""
+
+
+class BaseService(Generic[WorldT]):
     """A world behind its contract.
 
     :param make_world: makes the world, at first and at each reset.
@@ -123,9 +163,11 @@ class Service:
     :param on_served: called with each call when it is answered.
     """
 
+    contract: Contract
+
     def __init__(
         self,
-        make_world: Callable[[], World],
+        make_world: Callable[[], WorldT],
         *,
         prefix: str = "/v1",
         on_served: Callable[[Served], None] | None = None,
@@ -138,7 +180,7 @@ class Service:
 
     def _start(self) -> None:
         self.world = self._make_world()
-        self.faults = Faults()
+        self.faults = Faults(self.contract.CALL_NAMES)
         self.counts: Counter[str] = Counter()
         self.counts_by_account: dict[str, Counter[str]] = {}
         self.effects: Counter[str] = Counter()
@@ -157,7 +199,7 @@ class Service:
     def add_fault(self, fault: Fault) -> int:
         """Switch a fault on; return its number."""
         with self.changed:
-            return self.faults.add(fault, self.world.now())
+            return self.faults.add(fault, self.world.timeline.now())
 
     def remove_fault(self, fault_id: int) -> None:
         """Switch a fault off."""
@@ -188,19 +230,20 @@ class Service:
         with self.changed:
             # Kept to the end: a reset meanwhile must not find this call in its fresh counts.
             world, effects, log = self.world, self.effects, self.log
-            found = route(self.prefix, request.method, request.path)
-            account = account_of(world, request)
+            found = self.contract.route(self.prefix, request.method, request.path)
+            account = self.contract.account_of(world, request)
             params = dict(found.params)
             self.counts[found.call] += 1
             self.counts_by_account.setdefault(account.name, Counter())[found.call] += 1
-            fault = self.faults.take(found.call, request.method, params, account.name, world.now())
+            now = world.timeline.now()
+            fault = self.faults.take(found.call, request.method, params, account.name, now)
             self.changed.notify_all()
 
         def logged(last: Response | Break, made: Response | None) -> Response | Break:
             # Written before the answer goes out: who has the answer finds it in the log.
             with self.changed:
                 served = Served(
-                    at=world.now(),
+                    at=world.timeline.now(),
                     method=request.method,
                     path=request.path,
                     call=found.call,
@@ -223,7 +266,7 @@ class Service:
             if last is not None:
                 yield logged(last, None)
                 return
-        made = handle(world, request, self.prefix)
+        made = self.contract.handle(world, request, self.prefix)
         if made.acted:
             with self.changed:
                 effects[found.call] += 1
@@ -239,8 +282,8 @@ class Service:
         self,
         fault: Fault,
         found: Route,
-        world: World,
-        account: Account,
+        world: WorldT,
+        account: Named,
         made: Response | None,
     ) -> Generator[Step, None, Response | Break | None]:
         """Do what a fault does; return what the call ends with, or ``None`` if it continues."""
@@ -258,10 +301,10 @@ class Service:
             return Break(reset=fault.kind == "reset")
         if made is None:
             with world.timeline.up_to_date():
-                made = respond(world, 200, b"{}", account=account)
+                made = self.contract.plain(world, account)
         if fault.kind == "cut":
             return Break(reset=True, halfway=made)
-        return fault.spoil(made, world.now())
+        return fault.spoil(made, world.timeline.now(), self.contract.error_body)
 
     def _hold(self, found: Route, effect: str) -> Held:
         with self.changed:
@@ -283,7 +326,7 @@ class Service:
             if isinstance(step, Response):
                 return step
             if isinstance(step, Wait):
-                (pause or self.world.advance)(step.seconds)
+                (pause or self.world.timeline.advance)(step.seconds)
             elif isinstance(step, Held):
                 del self.held[step.id]
                 raise StillHeldError(f"{step.call} is held {step.effect} its effect")
@@ -301,3 +344,9 @@ class Service:
         with self.changed:
             if not self.changed.wait_for(seen, timeout):
                 raise TimeoutError(f"not seen within {timeout} s")
+
+
+class Service(BaseService[World]):
+    """The service of the Open API."""
+
+    contract: Contract = contract

@@ -340,9 +340,9 @@ def test_first_fault_wins() -> None:
     ],
 )
 def test_bad_fault(bad: dict[str, Any], named: str) -> None:
-    """A fault that makes no sense is refused when it is made, naming the field."""
+    """A fault that makes no sense is refused when it is switched on, naming the field."""
     with pytest.raises(ValueError, match=named):
-        Fault(**bad)
+        InProcess().service.add_fault(Fault(**bad))
 
 
 # In-process, for tests on an injected clock
