@@ -66,9 +66,9 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
     :param settle_time: seconds (or a timedelta) for which ``reconcile`` and ``adopt`` observe the
         resource before an unanswered request counts as never arrived.
     :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
-    :return: the finished action as JSON-safe data: ``action_id``, ``action_name``, ``state``,
-        ``app_id``, ``start_date``, ``end_date``, ``time_cost_seconds``, ``error_message``. The
-        action id is pushed as XCom ``action_id`` too, as soon as there is one.
+    :return: the finished action as JSON-safe data, with the names of what it acted on: see
+        `airflow_provider_daocloud.results`. The action id is pushed as XCom ``action_id`` too, as
+        soon as there is one.
     :raises DaoCloudActionFailedError: DaoCloud says FAILED; the error has its message.
     :raises DaoCloudWaitTimeoutError: the time is up and the action is still in progress.
     :raises OutageError: DaoCloud was unreadable for longer than ``max_outage``.
@@ -179,6 +179,13 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
         :param seen: how the wait for it ended.
         """
         return seen
+
+    def result_fields(self, progress: Progress) -> dict[str, Any]:
+        """Return what the result has beside what the service returns: names, and releases.
+
+        :param progress: how far the invocation is.
+        """
+        return {f"{self.resource}_name": progress.resource_name}
 
     @cached_property
     def hook(self) -> DaoCloudHook:

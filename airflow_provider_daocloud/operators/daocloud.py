@@ -205,6 +205,16 @@ class DaoCloudRedeployOperator(DaoCloudAppOperator):
 
         return AppWait(self.app_id, (STATE_AFTER["redeploy"],), self._release(progress))
 
+    def result_fields(self, progress: Progress) -> dict[str, Any]:
+        """Return the app's name, the release, and the one before it.
+
+        :param progress: how far the invocation is.
+        """
+        return super().result_fields(progress) | {
+            "release_name": self.release_name or None,
+            "previous_release_name": progress.previous_release,
+        }
+
     def _release(self, progress: Progress) -> str:
         return self.release_name if progress.goal == "forward" else progress.previous_release or ""
 
@@ -303,11 +313,10 @@ class DaoCloudTriggerBuildOperator(BuildFlowReference, DaoCloudBaseOperator):
         runs.
     :param branch: what to build (templated).
     :param reuse_running_build: if a build waits or runs already, start none, and wait for that one.
-        The API shows neither its branch nor its id: the result has ``"joined": True``,
+        The API shows neither its branch nor its id: the result has ``"existing_run": True``,
         no ``build_id``, and the ``package_id`` of the build flow.
-    :return: the build as JSON-safe data: ``build_id``, ``build_flow_id``, ``status``, ``tag`` (the
-        image tag that it made), ``ref``, ``sha``, ``author``, ``ref_is_tag``, ``ref_is_branch``,
-        ``created_at``. The build's id is pushed as XCom ``build_id`` too, as soon as there is one.
+    :return: the build as JSON-safe data: a `BuildResult`. The build's id is pushed as XCom
+        ``build_id`` too, as soon as there is one.
     :raises DaoCloudBuildFailedError: the build ended in Failure, Error, Cancelled, Timeout or
         Killed.
     """
@@ -402,7 +411,7 @@ class DaoCloudStackActionOperator(StackReference, DaoCloudBaseOperator):
     :param stack_id: the stack's id (templated).
     :param stack_name: its name instead (templated): ``GET /v1/stacks``, when the task runs.
     :param action: ``start``, ``stop`` or ``restart``.
-    :return: the finished action, with ``stack_id`` in the place of ``app_id``.
+    :return: the finished action as JSON-safe data: a `StackActionResult`.
     """
 
     template_fields: Sequence[str] = (

@@ -90,7 +90,6 @@ class Execution:
         store: Any = context.get("task_state_store") if task.durable else None
         self.journal = Journal(None if store is None else TaskState(store), self.log.warning)
         self.invocation = _invocation(context)
-        self.resource_name: str | None = None
 
     def start(self) -> Any:
         """Continue from where an earlier execution ended, or begin."""
@@ -103,12 +102,12 @@ class Execution:
             self.task.prepare(self.context)
             nothing = self.task.nothing_to_do(self.context)
             if nothing is not None:
-                return nothing
+                return nothing | self.task.result_fields(self._named(Progress()))
             self._find_id()
             self.task.request(Progress())  # a bad argument ends here, before anything is sent
             endpoint = self.task.hook.get_conn().endpoint
             push_links(self.task, self.context["ti"], endpoint)
-            return self._run(self._progress(self.journal.read()), Started())
+            return self._run(self._named(self._progress(self.journal.read())), Started())
 
     def resume(self, event: object) -> Any:
         """Continue after a wait in the triggerer.
@@ -119,7 +118,6 @@ class Execution:
             entry = self.journal.read()
             checkpoint = Checkpoint.of_event(event)
             self.started_at = checkpoint.started_at or self.started_at
-            self.resource_name = checkpoint.resource_name
             progress = checkpoint.progress
             if progress.step == "join":
                 self.journal.forget()
@@ -215,11 +213,11 @@ class Execution:
         try:
             event = submission.submit()
         except DaoCloudError as e:
-            return progress, Inconclusive(e)
-        finally:
-            self.resource_name = submission.resource_name
-        previous = submission.progress.previous_release
-        progress = replace(progress, previous_release=previous)
+            return self._learnt(progress, submission), Inconclusive(e)
+        progress = self._learnt(progress, submission)
+        previous = progress.previous_release
+        if isinstance(event, Resolved):
+            event = Resolved(self.task.result_fields(progress) | event.result)
         ti = self.context["ti"]
         key = self.task.previous_release_key
         accepted = isinstance(event, Submitted | Resolved)
@@ -230,6 +228,16 @@ class Execution:
                 self.log.info("%s", self._submitted(submission, previous, event.receipt))
             ti.xcom_push(key=self.task.id_key, value=event.receipt)
         return progress, event
+
+    def _learnt(self, progress: Progress, submission: Submission) -> Progress:
+        """Return the progress with what a submission has seen of the resource."""
+        seen = submission.progress
+        return replace(
+            progress, previous_release=seen.previous_release, resource_name=seen.resource_name
+        )
+
+    def _named(self, progress: Progress) -> Progress:
+        return replace(progress, resource_name=progress.resource_name or self.task.ref[1])
 
     def _submitted(self, submission: Submission, previous: str | None, receipt: str) -> str:
         shown = previous and self.task.previous_release_key
@@ -258,7 +266,6 @@ class Execution:
             needs_id=not task.wait_for_completion,
             skip_if_current=task.skip_if_current,
             progress=progress,
-            resource_name=self.resource_name,
             run_seconds=None if self.journal.store is not None else self._retry_of_run(),
             server_time=lambda: task.hook.get_conn().server_time,
             stopped=lambda: task.killed,
@@ -276,7 +283,7 @@ class Execution:
         # process, and that costs a try. What an action leads to mostly shows when it has ended.
         ended = None
         if command.target == "state" or command.reconnected:
-            ended = self._ended(wait)
+            ended = self._ended(progress, wait)
         if ended is not None:
             return self._event(progress, ended)
         # From here on the next try is a retry, whatever else is cleared in the DAG run.
@@ -293,7 +300,7 @@ class Execution:
                 return self.task.desired_state(progress)
 
     def _block(self, progress: Progress, wait: Wait) -> Outcome:
-        self.task.waiting_for = (wait.title(self.resource_name), wait)
+        self.task.waiting_for = (wait.title(progress.resource_name), wait)
         limit = self._limit(progress)
         try:
             observation = block(
@@ -303,7 +310,7 @@ class Execution:
                 poll_interval=self.task.poll_interval,
                 max_outage=self.task.max_outage,
                 wait_state=self._wait_state(progress),
-                resource_name=self.resource_name,
+                resource_name=progress.resource_name,
                 log=self.log.info,
                 clock=self.clock,
                 sleep=self.sleep,
@@ -314,10 +321,10 @@ class Execution:
             self.task.waiting_for = None
         return Outcome("succeeded", observation.result)
 
-    def _ended(self, wait: Wait) -> Outcome | None:
+    def _ended(self, progress: Progress, wait: Wait) -> Outcome | None:
         """Observe once; return how the wait has ended, if it has."""
         try:
-            tracker = Tracker(wait, self.clock(), resource_name=self.resource_name)
+            tracker = Tracker(wait, self.clock(), resource_name=progress.resource_name)
             observation = tracker.saw(self.task.hook.observe(wait.request()))
         except CallError:
             return None
@@ -333,7 +340,7 @@ class Execution:
         limit = self._limit(progress)
         found_id, name = task.ref
         resolved_id = found_id if name is not None else None
-        checkpoint = Checkpoint(progress, resolved_id, self.started_at, self.resource_name)
+        checkpoint = Checkpoint(progress, resolved_id, self.started_at)
         trigger_class, arguments = trigger_of(wait)
         trigger = trigger_class(
             **arguments,
@@ -346,7 +353,8 @@ class Execution:
             wait_state=self._wait_state(progress),
             end_task=trigger_may_end(progress, self.policy) and ends_from_trigger(task),
             push_result=task.do_xcom_push,
-            resource_name=self.resource_name,
+            resource_name=progress.resource_name,
+            result_fields=task.result_fields(progress),
             checkpoint=asdict(checkpoint),
         )
         task.hook.close()
@@ -363,9 +371,9 @@ class Execution:
         match outcome.status:
             case "succeeded":
                 result = outcome.result or {}
-                return Succeeded(
-                    self.task.existing_result(result) if progress.step == "join" else result
-                )
+                if progress.step == "join":
+                    result = self.task.existing_result(result)
+                return Succeeded(result | self.task.result_fields(progress))
             case "failed":
                 return Failed(outcome_error(outcome, failure))
         return Inconclusive(outcome_error(outcome, self.task.failure))
@@ -462,7 +470,6 @@ class Execution:
         """Set the id, if a name was given: the checkpoint's, or what one list shows."""
         if found_id is not None:
             self.task.take_id(found_id)
-        self.resource_name = self.resource_name or self.task.ref[1]
         names.resolve(
             self.task,
             lambda: self.task.request(Progress()),
@@ -499,13 +506,11 @@ class Checkpoint:
     :param progress: how far the invocation is.
     :param found_id: the id, if a name was given: it is looked up once for a try.
     :param started_at: when the try began, in seconds since the epoch.
-    :param resource_name: what people call the resource, if it is known.
     """
 
     progress: Progress = Progress(step="wait")  # noqa: RUF009 - it is frozen
     found_id: str | None = None
     started_at: float | None = None
-    resource_name: str | None = None
 
     @classmethod
     def of_event(cls, event: object) -> Checkpoint:
@@ -518,15 +523,13 @@ class Checkpoint:
             return cls()
         try:
             progress = Progress.of_json(data["progress"])
-            found_id, name = data["found_id"], data.get("resource_name")
-            checkpoint = cls(progress, found_id, data["started_at"], name)
+            checkpoint = cls(progress, data["found_id"], data["started_at"])
         except (KeyError, TypeError):
             checkpoint = None
         if (
             checkpoint is None
             or not isinstance(checkpoint.found_id, str | None)
             or not isinstance(checkpoint.started_at, int | float | None)
-            or not isinstance(checkpoint.resource_name, str | None)
         ):
             raise InputError("event", f"the trigger's checkpoint is foreign: {data!r:.200}")
         return checkpoint

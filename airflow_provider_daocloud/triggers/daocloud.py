@@ -67,6 +67,7 @@ class DaoCloudTrigger(BaseTrigger):
         cannot be stored from here, a worker ends it all the same.
     :param push_result: whether to push the result as the task's return value then.
     :param resource_name: the name of the resource, for the log.
+    :param result_fields: what the result has beside what the service returns.
     :param checkpoint: JSON-safe data that the event returns unchanged, so that the worker that
         resumes knows where it is.
     """
@@ -96,6 +97,7 @@ class DaoCloudTrigger(BaseTrigger):
         end_task: bool = False,
         push_result: bool = True,
         resource_name: str | None = None,
+        result_fields: dict[str, Any] | None = None,
         checkpoint: dict[str, Any] | None = None,
         **_unknown: Any,  # arguments of a later version
     ) -> None:
@@ -112,6 +114,7 @@ class DaoCloudTrigger(BaseTrigger):
         self.end_task = end_task
         self.push_result = push_result
         self.resource_name = resource_name
+        self.result_fields = result_fields
         self.checkpoint = checkpoint
         # Set by the triggerer: when Airflow itself would time the task out.
         self.timeout_after: datetime | None = None
@@ -158,6 +161,7 @@ class DaoCloudTrigger(BaseTrigger):
                 "end_task": self.end_task,
                 "push_result": self.push_result,
                 "resource_name": self.resource_name,
+                "result_fields": self.result_fields,
                 "checkpoint": self.checkpoint,
             },
         )
@@ -244,7 +248,7 @@ class DaoCloudTrigger(BaseTrigger):
                 await asyncio.to_thread(
                     XCom.set,
                     key="return_value",
-                    value=result,
+                    value=(result or {}) | (self.result_fields or {}),
                     dag_id=ti.dag_id,
                     task_id=ti.task_id,
                     run_id=ti.run_id,

@@ -16,22 +16,29 @@ from airflow_provider_daocloud.core.submission.journal import KEY, VERSION, Entr
 from airflow_provider_daocloud.core.submission.plan import Progress
 from airflow_provider_daocloud.core.waiting.tracker import Tracker
 from airflow_provider_daocloud.core.waiting.wait import Outcome
+from airflow_provider_daocloud.operators import daocloud as operators
 from airflow_provider_daocloud.operators.execution import Checkpoint
+from airflow_provider_daocloud.sensors import daocloud as sensors
 from airflow_provider_daocloud.sensors.base import STATE_KEY
 from airflow_provider_daocloud.sensors.daocloud import DaoCloudAppSensor
 from airflow_provider_daocloud.triggers import daocloud as triggers
+from tests.support.results import SCHEMAS
 
-PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def documented() -> dict[str, set[str]]:
-    """Return the rows of the page's table."""
-    (table,) = re.findall(r"<!-- stored -->\n(.*?)<!-- /stored -->", PAGE.read_text(), re.S)
+def documented(page: str, mark: str) -> dict[str, set[str]]:
+    """Return the rows of a page's table.
+
+    :param mark: what stands in the comments before and after it.
+    """
+    text = (DOCS / page).read_text()
+    (table,) = re.findall(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", text, re.S)
     rows = [line.strip("|").split("|") for line in table.splitlines()[2:]]
     return {what.strip(): set(re.findall(r"`(\w+)`", keys)) for what, keys in rows}
 
 
-ROWS = documented()
+ROWS = documented("architecture.md", "stored")
 ENTRY = Entry(
     Invocation(), redeploy_app("3f2a", "v1").record(), Snapshot({"state": "RUNNING"}), "intended"
 ).as_json()
@@ -96,3 +103,27 @@ def test_the_event() -> None:
 def test_the_version_of_the_journal() -> None:
     """Another one makes every entry that users have unreadable: not by accident."""
     assert VERSION == 1
+
+
+def test_the_results() -> None:
+    """The page names each operator and sensor, and every key of what it returns."""
+    told = {
+        name: keys
+        for names, keys in documented("results.md", "results").items()
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    assert told == {
+        task.__name__: schema.__required_keys__ | schema.__optional_keys__
+        for task, schema in SCHEMAS.items()
+    }
+
+
+def test_every_operator_and_sensor_has_a_schema() -> None:
+    public = [
+        found
+        for module in (operators, sensors)
+        for found in vars(module).values()
+        if isinstance(found, type) and found.__module__ == module.__name__
+    ]
+    abstract = {operators.DaoCloudAppOperator}
+    assert set(public) - abstract == set(SCHEMAS)

@@ -113,7 +113,7 @@ class Action:
             "action_id": self.id,
             "action_name": self.action_name,
             "state": shown_word(self.state, self.state_text),
-            "app_id": self.app_id,
+            **({"app_id": self.app_id} if self.app_id else {}),
             **({"stack_id": self.stack_id} if self.stack_id else {}),
             "start_date": to_iso(self.start_date),
             "end_date": to_iso(self.end_date),

@@ -40,6 +40,7 @@ class Progress:
     :param failure_reason: why going forward failed, once it is being rolled back.
     :param receipt: what the service gave for the submission that is waited for or verified.
     :param result: what came of that submission, while its state is being verified.
+    :param resource_name: what people call the resource, if it is known.
     """
 
     step: Step = "submit"
@@ -49,6 +50,7 @@ class Progress:
     failure_reason: str | None = None
     receipt: str | None = None
     result: dict[str, Any] | None = None
+    resource_name: str | None = None
 
     @classmethod
     def of_json(cls, data: Any) -> Progress:
@@ -61,7 +63,10 @@ class Progress:
             progress = cls(**{field.name: data[field.name] for field in fields(cls)})
         except (KeyError, IndexError):
             raise TypeError("a field is missing") from None
-        texts = (progress.previous_release, progress.failure_reason, progress.receipt)
+        texts = (
+            *(progress.previous_release, progress.failure_reason),
+            *(progress.receipt, progress.resource_name),
+        )
         if (
             progress.step not in STEPS
             or progress.goal not in GOALS

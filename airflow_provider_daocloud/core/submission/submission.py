@@ -69,7 +69,6 @@ class Submission:
     :param needs_id: whether an effect without a receipt is of no use.
     :param skip_if_current: leave the resource alone if it is already as the request would leave it.
     :param progress: how far the invocation is.
-    :param resource_name: what people call the resource; updated when it is observed.
     :param run_seconds: on Airflow without a journal, for a retry: how many seconds ago the DAG run
         began; else None.
     :param server_time: returns the server's clock as of its last response, in seconds since the
@@ -91,7 +90,6 @@ class Submission:
     needs_id: bool = False
     skip_if_current: bool = False
     progress: Progress = field(default_factory=Progress)
-    resource_name: str | None = None
     run_seconds: float | None = None
     server_time: Callable[[], float | None] = lambda: None
     stopped: Callable[[], bool] = lambda: False
@@ -110,11 +108,11 @@ class Submission:
     @property
     def described(self) -> str:
         """What is asked for, in words: ``redeploy of app web to v2``."""
-        return self.evidence.describe(self.record, self.resource_name)
+        return self._describe(self.record)
 
     @property
     def _title(self) -> str:
-        return self.evidence.title(self.resource_name)
+        return self.evidence.title(self.progress.resource_name)
 
     def submit(self) -> Submitted | ExistingRun | Resolved:
         """Reconnect, recall, reconcile or send: whatever makes it one effect of one invocation.
@@ -416,14 +414,15 @@ class Submission:
             return f"something else than {self._title}"
 
     def _describe(self, record: dict[str, Any]) -> str:
-        return self.evidence.describe(record, self.resource_name)
+        return self.evidence.describe(record, self.progress.resource_name)
 
     def _snapshot(self, seen: Any) -> Snapshot:
         return Snapshot(self.evidence.snapshot(seen), self.server_time())
 
     def _observe(self) -> Any:
         seen = self.send(self.evidence.request())
-        self.resource_name = self.evidence.name_of(seen) or self.resource_name
+        name = self.evidence.name_of(seen) or self.progress.resource_name
+        self.progress = replace(self.progress, resource_name=name)
         return seen
 
     def _pause(self) -> None:

@@ -266,7 +266,7 @@ class BuildFlowEvidence:
         return self.result({"body": {"branch": None}}) | {
             "status": seen["status"],
             "package_id": seen["package_id"],
-            "joined": True,
+            "existing_run": True,
         }
 
     def title(self, name: str | None) -> str:

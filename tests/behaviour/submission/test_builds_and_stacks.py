@@ -15,6 +15,7 @@ from airflow_provider_daocloud.operators.daocloud import (
 from airflow_provider_daocloud.sandbox.objects import ActionPlan, BuildPlan
 from airflow_provider_daocloud.sandbox.options import Options
 from tests.behaviour.submission.test_submission import ANSWERED
+from tests.support.results import check_result
 from tests.support.simulation import BuildSimulation, Simulation, StackSimulation
 
 MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
@@ -41,6 +42,7 @@ def test_a_build(deferrable: bool) -> None:
     assert ending.result == {
         "build_id": str(build.id),
         "build_flow_id": sim.flow.id,
+        "build_flow_name": "web",
         "status": "Success",
         "tag": build.tag,
         "ref": "release/1",
@@ -165,6 +167,7 @@ def test_adopt_takes_a_build_that_was_made_since() -> None:
     assert ending.kind == "success", ending.error
     assert ending.result["adopted"] is True
     assert ending.result["build_id"] is None
+    check_result(DaoCloudTriggerBuildOperator, ending.result)
     assert sim.effects == 1
 
 
@@ -194,7 +197,7 @@ def test_reuse_running_build_joins_a_build_that_runs(deferrable: bool) -> None:
     sim.world.start_build(sim.flow.id)
     ending = sim.to_the_end()
     assert ending.kind == "success", ending.error
-    assert ending.result["joined"] is True
+    assert ending.result["existing_run"] is True
     assert ending.result["build_id"] is None
     assert ending.result["package_id"] == sim.flow.package_id
     assert sim.effects == 0

@@ -545,7 +545,9 @@ class Builds(Lives):
         self.valid.append(json.dumps(result))
         sim = self.sim
         if result["build_id"] is None:
-            if sim.flow.status != "Success" or not (result.get("joined") or result.get("adopted")):
+            if sim.flow.status != "Success" or not (
+                result.get("existing_run") or result.get("adopted")
+            ):
                 self.wrong.append(f"{result} is not what DaoCloud shows: {sim.flow}")
             return
         (ours,) = (p for p in sim.posted if str(p.action.id) == result["build_id"])

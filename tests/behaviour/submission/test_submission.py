@@ -21,8 +21,10 @@ from airflow_provider_daocloud.api.errors import (
 from airflow_provider_daocloud.api.response import Response
 from airflow_provider_daocloud.core.submission.journal import KEY
 from airflow_provider_daocloud.core.waiting.refusals import REFUSAL_GRACE
+from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
 from airflow_provider_daocloud.sandbox.objects import ActionPlan
 from airflow_provider_daocloud.sandbox.options import Options
+from tests.support.results import check_result
 from tests.support.simulation import BuildSimulation, Ending, Redeploy, Simulation
 
 # What is asked, by name: the action, and for a redeploy the release (the app runs v1).
@@ -607,6 +609,7 @@ def test_what_was_adopted_is_stored() -> None:
     sim.world.change_app(sim.app.id, release_name="v9")
     ending = sim.to_the_end()
     assert ending.result["adopted"] is True
+    check_result(DaoCloudRedeployOperator, ending.result)
     assert sim.effects == 1
 
 

@@ -42,6 +42,7 @@ from tests.support.modes import (
     Run,
     log_of,
 )
+from tests.support.results import check_result
 
 
 @dataclass
@@ -813,7 +814,7 @@ def stack_sensor(ids: Mapping[str, object], **expected: Any) -> Expected:
     return Expected(DaoCloudStackActionSensor, dict(ids), **expected)
 
 
-STACK_RESULT = ACTION_RESULT | {"action_name": "restart_stack", "app_id": None}
+STACK_RESULT = ACTION_RESULT | {"action_name": "restart_stack"}
 
 
 def stack_action_succeeds(sandbox: Sandbox) -> Expected:
@@ -969,7 +970,13 @@ class Actor:
         return Expected(self.task, arguments, **expected)
 
 
-REDEPLOYED = ACTION_RESULT | {"action_id": "the action", "action_name": "redeploy_app"}
+REDEPLOYED = ACTION_RESULT | {
+    "action_id": "the action",
+    "action_name": "redeploy_app",
+    "app_name": "web",
+    "release_name": "v2",
+    "previous_release_name": "v1.0.0",  # what the sandbox's apps run
+}
 REDEPLOY = {"release_name": "v2"}
 BACK = {"redeploy_task_id": "redeploy"}
 ACTORS: dict[str, Actor] = {
@@ -977,7 +984,7 @@ ACTORS: dict[str, Actor] = {
         DaoCloudAppActionOperator,
         APP,
         {"action": "restart"},
-        ACTION_RESULT | {"action_id": "the action"},
+        ACTION_RESULT | {"action_id": "the action", "app_name": "web"},
     ),
     "redeploy": Actor(DaoCloudRedeployOperator, APP, REDEPLOY, REDEPLOYED),
     "verified_redeploy": Actor(
@@ -995,7 +1002,7 @@ ACTORS: dict[str, Actor] = {
         DaoCloudStackActionOperator,
         STACK,
         {"action": "restart"},
-        STACK_RESULT | {"action_id": "the action"},
+        STACK_RESULT | {"action_id": "the action", "stack_name": "front"},
     ),
     "build": Actor(
         DaoCloudTriggerBuildOperator,
@@ -1003,6 +1010,7 @@ ACTORS: dict[str, Actor] = {
         {"branch": "release/1"},
         {
             "build_id": "the action",
+            "build_flow_name": "web",
             "status": "Success",
             "tag": "the tag",
             "ref": "release/1",
@@ -1223,9 +1231,10 @@ def joins_a_build(sandbox: Sandbox, actor: Actor) -> Expected:
         result=nothing
         | {
             "build_flow_id": flow.id,
+            "build_flow_name": "web",
             "status": "Success",
             "package_id": "a new package",
-            "joined": True,
+            "existing_run": True,
         },
     )
 
@@ -1395,6 +1404,7 @@ def check(done: Resolved, different: tuple[str, str] | None = None) -> None:
     xcoms: dict[str, Any] = {}
     if expected.kind == "success":
         xcoms["return_value"] = expected.result
+        check_result(expected.task, ending.xcoms["return_value"])
     if is_write and names and "reuse_running_build" not in expected.arguments:
         xcoms[expected.task.id_key] = "the action"  # type: ignore[attr-defined]
         if issubclass(expected.task, DaoCloudRedeployOperator):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import airflow
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 
 from airflow_provider_daocloud import __version__, provider_info

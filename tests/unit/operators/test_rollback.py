@@ -16,9 +16,13 @@ from airflow_provider_daocloud.operators.daocloud import (
 )
 from airflow_provider_daocloud.sandbox import ActionPlan, Sandbox
 from tests.support.modes import OPERATOR_MODES, Ending, Run
+from tests.support.results import check_result
 
 NO_ACTION = dict.fromkeys(
-    ("action_id", "state", "start_date", "end_date", "time_cost_seconds", "error_message")
+    (
+        *("action_id", "state", "start_date", "end_date", "time_cost_seconds", "error_message"),
+        *("app_name", "release_name", "previous_release_name"),
+    )
 )
 
 
@@ -85,6 +89,7 @@ def test_a_redeploy_that_was_skipped_has_nothing_to_undo(
     assert ending.kind == "success", ending
     skipped = {"app_id": app.id, "action_name": "redeploy_app", "skipped": True}
     assert ending.result == NO_ACTION | skipped
+    check_result(DaoCloudRollbackOperator, ending.result)
     assert not sandbox.connections
 
 

@@ -246,10 +246,11 @@ def test_a_list_that_cannot_be_read_for_too_long(sandbox: Sandbox, mode: str) ->
         # Nothing can be remembered between two pokes: it is pending until the time is up.
         ending = run(action_sensor, mode, timeout=0.3)
         assert ending.kind == "AirflowSensorTimeout"
+        assert str(ending.error).startswith("App 'web' did not become found within 0.3 s")
     else:
         ending = run(action_sensor, mode, max_outage=0.2)
         assert ending.kind == "OutageError"
-    assert str(ending.error).startswith("App 'web' could not be read for")
+        assert str(ending.error).startswith("App 'web' could not be read for")
     assert sandbox.counts.keys() == {"list_apps"}
 
 

@@ -145,6 +145,7 @@ FIELDS = {
     "progress.failure_reason": "text or nothing",
     "progress.receipt": "text or nothing",
     "progress.result": "object or nothing",
+    "progress.resource_name": "text or nothing",
 }
 
 
