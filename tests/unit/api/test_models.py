@@ -401,7 +401,8 @@ def test_as_dict_of_an_action() -> None:
         "error_message": None,
     }
     of_a_stack = Action.parse(STACK_ACTION).as_dict()
-    assert (of_a_stack["stack_id"], of_a_stack["app_id"]) == (STACK_ID, None)
+    assert of_a_stack["stack_id"] == STACK_ID
+    assert "app_id" not in of_a_stack
 
 
 @pytest.mark.parametrize("parser", PARSERS)

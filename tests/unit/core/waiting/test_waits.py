@@ -117,7 +117,7 @@ def test_result_names_what_was_asked_for() -> None:
     assert "stack_id" not in result
     result = STACK_WAIT.judge(bare, {}).result
     assert (result["action_id"], result["stack_id"]) == (ACTION_ID, "a-stack")
-    assert result["app_id"] is None
+    assert "app_id" not in result
 
 
 # --- build flows: any build ----------------------------------------------------------------------
