@@ -32,6 +32,7 @@ from airflow_provider_daocloud.core.waiting.wait import (
     WaitState,
     is_permanent,
 )
+from airflow_provider_daocloud.core.waiting.wording import in_words
 from airflow_provider_daocloud.resources.openapi.app import ActionWait, AppWait
 from airflow_provider_daocloud.resources.openapi.build_flow import (
     BuildFlowWait,
@@ -621,7 +622,8 @@ def test_a_call_outside_of_a_wait_goes_by_the_same_rule() -> None:
     for error in (CONFLICT, *FAULTS, PAGE):
         failed, seconds, told = call_with([error], read=True)
         assert isinstance(failed, errors.OutageError)
-        assert str(failed).startswith("DaoCloud could not be read for 10 min (max_outage 10 min).")
+        said = f"DaoCloud could not be read for {in_words(seconds)} (max_outage 10 min)."
+        assert str(failed).startswith(said)
         assert 600 <= seconds <= 611
         assert told[0].startswith(f"Waiting for DaoCloud: cannot be read: {error}; retrying for 10")
     assert "Waiting for DaoCloud" in call_with([FAULTS[0], "seen"], read=False)[2][0]
