@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.model import Model
 from airflow_provider_daocloud.api.openapi.generation import OPEN_API
 from airflow_provider_daocloud.api.parsing import (
     ShapeError,
@@ -76,7 +77,7 @@ ACTION_TERMINAL = frozenset({ActionState.SUCCESS, ActionState.FAILED})
 
 
 @dataclass(frozen=True)
-class Action:
+class Action(Model):
     """An action on an app or a stack that was accepted: a start, stop, restart or redeploy."""
 
     id: str

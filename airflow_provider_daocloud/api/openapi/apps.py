@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.model import Model
 from airflow_provider_daocloud.api.openapi.actions import read_action_id
 from airflow_provider_daocloud.api.openapi.generation import OPEN_API
 from airflow_provider_daocloud.api.parsing import (
@@ -90,7 +91,7 @@ APP_TRANSITIONAL = frozenset(
 
 
 @dataclass(frozen=True)
-class Package:
+class Package(Model):
     """The image that an app runs."""
 
     id: str | None = None
@@ -98,7 +99,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class AppRuntime:
+class AppRuntime(Model):
     """The cluster that an app runs on."""
 
     name: str | None = None
@@ -107,7 +108,7 @@ class AppRuntime:
 
 
 @dataclass(frozen=True)
-class AppConfig:
+class AppConfig(Model):
     """How an app is run. The list of apps does not carry it.
 
     ``expose_ports`` are the ports that the app listens on. Later revisions also show on which ports
@@ -121,7 +122,7 @@ class AppConfig:
 
 
 @dataclass(frozen=True)
-class App:
+class App(Model):
     """An app: something that DaoCloud runs."""
 
     id: str

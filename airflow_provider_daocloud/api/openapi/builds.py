@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.api.model import Model
 from airflow_provider_daocloud.api.openapi.generation import OPEN_API
 from airflow_provider_daocloud.api.parsing import (
     ShapeError,
@@ -121,7 +122,7 @@ BUILD_TERMINAL = BUILD_FAILED | {BuildStatus.SUCCESS}
 
 
 @dataclass(frozen=True)
-class BuildFlow:
+class BuildFlow(Model):
     """A build flow: a source repository that DaoCloud builds images from."""
 
     id: str
@@ -164,7 +165,7 @@ class BuildFlow:
 
 
 @dataclass(frozen=True)
-class Build:
+class Build(Model):
     """One build of a build flow (a later revision of the API has them)."""
 
     id: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_daocloud.api.model import Model
 from airflow_provider_daocloud.api.openapi.actions import read_action_id
 from airflow_provider_daocloud.api.openapi.apps import _known_action
 from airflow_provider_daocloud.api.openapi.generation import OPEN_API
@@ -37,7 +38,7 @@ def act_on_stack(stack_id: str, action: str) -> Request[str]:
 
 
 @dataclass(frozen=True)
-class Stack:
+class Stack(Model):
     """A stack: apps that are started and stopped together (a later revision has them)."""
 
     id: str
