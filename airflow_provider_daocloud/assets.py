@@ -7,7 +7,8 @@ connections to the same DaoCloud, with tokens of two teams, mean the same app::
     daocloud://openapi.daocloud.io/build-flows/1f1c8f39-5a0f-4c15-b6ff-b26a2b3b7b1b
     daocloud://daocloud.corp:8443/apps/…    (on premises)
 
-As an outlet of a task, an app's asset says *this app was redeployed*. As a schedule with a watcher
+As an outlet of a task, an app's asset says *this app was redeployed*, and its event carries what
+the task returns: the release, the action, the release before. As a schedule with a watcher
 (`DaoCloudNewBuildTrigger`, Airflow 3), a build flow's says *a build has succeeded*.
 
 Airflow imports this module in every process that makes an asset of any kind: nothing heavy here.
@@ -16,70 +17,135 @@ Airflow imports this module in every process that makes an asset of any kind: no
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.api.validation import path_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from urllib.parse import SplitResult
 
+    from airflow_provider_daocloud.compat import Context
+
 SCHEME = "daocloud"
-DEFAULT_HOST = "openapi.daocloud.io"
+DEFAULT_CONN_ID = "daocloud_default"
 COLLECTIONS = ("apps", "build-flows")
 
 
-def app_asset(app_id: str, *, host: str = DEFAULT_HOST, **asset: Any) -> Any:
+def app_asset(
+    app_id: str,
+    *,
+    name: str | None = None,
+    host: str | None = None,
+    daocloud_conn_id: str = DEFAULT_CONN_ID,
+    **asset: Any,
+) -> Any:
     """Return the asset of an app.
 
     :param app_id: the app's id.
-    :param host: host of the API, with its port if that is not the usual one.
-    :param asset: what else an ``Asset`` takes: ``name``, ``group``, ``extra``…
-    :raises InputError: the id or the host is unusable.
+    :param name: what Airflow's UI calls it (Airflow 3); the same wherever the asset is used.
+        Default: its URI.
+    :param host: host of the API, with its port if that is not the usual one. Default: the host of
+        the connection, if an environment variable defines that, and else DaoCloud's own. Nothing
+        else is looked up while a DAG file is parsed.
+    :param daocloud_conn_id: that connection.
+    :param asset: what else an ``Asset`` takes: ``group``, ``extra``…
+    :raises InputError: the id, the host or the connection is unusable.
     """
-    return create_asset(app_id=app_id, host=host, **asset)
+    return create_asset(
+        app_id=app_id, name=name, host=host, daocloud_conn_id=daocloud_conn_id, **asset
+    )
 
 
-def build_flow_asset(build_flow_id: str, *, host: str = DEFAULT_HOST, **asset: Any) -> Any:
-    """Return the asset of a build flow.
+def build_flow_asset(
+    build_flow_id: str,
+    *,
+    name: str | None = None,
+    host: str | None = None,
+    daocloud_conn_id: str = DEFAULT_CONN_ID,
+    **asset: Any,
+) -> Any:
+    """Return the asset of a build flow. See `app_asset` for the other parameters.
 
     :param build_flow_id: the build flow's id.
-    :param host: host of the API, with its port if that is not the usual one.
-    :param asset: what else an ``Asset`` takes: ``name``, ``group``, ``extra``, ``watchers``…
-    :raises InputError: the id or the host is unusable.
+    :param asset: what else an ``Asset`` takes: ``group``, ``extra``, ``watchers``…
+    :raises InputError: the id, the host or the connection is unusable.
     """
-    return create_asset(build_flow_id=build_flow_id, host=host, **asset)
+    return create_asset(
+        build_flow_id=build_flow_id,
+        name=name,
+        host=host,
+        daocloud_conn_id=daocloud_conn_id,
+        **asset,
+    )
 
 
 def create_asset(
     *,
     app_id: str | None = None,
     build_flow_id: str | None = None,
-    host: str = DEFAULT_HOST,
+    name: str | None = None,
+    host: str | None = None,
+    daocloud_conn_id: str = DEFAULT_CONN_ID,
     **asset: Any,
 ) -> Any:
     """Return the asset of an app or of a build flow; the factory in the provider's metadata.
 
+    See `app_asset` for the other parameters.
+
     :param app_id: the app's id, or
     :param build_flow_id: the build flow's id.
-    :param host: host of the API, with its port if that is not the usual one.
-    :param asset: what else an ``Asset`` takes.
     :raises InputError: an argument is unusable.
     """
     from airflow_provider_daocloud.compat import Asset
 
     if (app_id is None) == (build_flow_id is None):
         raise InputError("app_id", "give it, or a build_flow_id: one of the two.")
+    host = _host_of(daocloud_conn_id) if host is None else host
     if app_id is not None:
         uri = asset_uri("apps", app_id, host)
     else:
         uri = asset_uri("build-flows", build_flow_id, host)
     if Asset.__name__ == "Dataset":  # Airflow 2: no names, no groups, no watchers
         return Asset(uri=uri, extra=asset.get("extra"))
+    if name is not None:
+        asset["name"] = name
     return Asset(uri=uri, **asset)
 
 
-def asset_uri(kind: str, resource_id: object, host: str = DEFAULT_HOST) -> str:
+def _host_of(daocloud_conn_id: str) -> str:
+    """Return the host of a connection that an environment variable defines, or DaoCloud's own."""
+    from airflow.secrets.environment_variables import EnvironmentVariablesBackend
+
+    from airflow_provider_daocloud.api.endpoint import DEFAULT_HOST
+    from airflow_provider_daocloud.hooks.connection import endpoint_of
+
+    connection = EnvironmentVariablesBackend().get_connection(daocloud_conn_id)
+    url = DEFAULT_HOST if connection is None else endpoint_of(connection).base_url
+    where = urlsplit(url)
+    return where.netloc.removesuffix(":443") if where.scheme == "https" else where.netloc
+
+
+def describe_events(task: Any, context: Context, result: Mapping[str, Any]) -> None:
+    """Let the events of the asset that a task acted on carry what the task returns.
+
+    :param task: the operator or sensor.
+    :param result: what it returns; what is None, and evidence, is left out.
+    """
+    from airflow_provider_daocloud.resources.registry import resource
+
+    if not task.outlets:
+        return
+    path = resource(task.resource).dashboard_path.format(id=task.ref[0])
+    extra = {key: value for key, value in result.items() if value is not None and key != "evidence"}
+    for outlet in task.outlets:
+        uri = urlsplit(str(getattr(outlet, "uri", "")))
+        if (uri.scheme, uri.path) == (SCHEME, path):
+            context["outlet_events"][outlet].extra.update(extra)
+
+
+def asset_uri(kind: str, resource_id: object, host: str) -> str:
     """Return the URI of an app or a build flow.
 
     :param kind: ``apps`` or ``build-flows``.
@@ -87,8 +153,6 @@ def asset_uri(kind: str, resource_id: object, host: str = DEFAULT_HOST) -> str:
     :param host: host of the API, with its port if that is not the usual one.
     :raises InputError: one of them is unusable.
     """
-    from urllib.parse import urlsplit
-
     if any(character in host for character in "/?#@\\ "):
         raise InputError("host", "is the API's host name, with a port or without, and no URL.")
     field = "app_id" if kind == "apps" else "build_flow_id"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError, WaitError
 from airflow_provider_daocloud.api.request import Request
+from airflow_provider_daocloud.assets import describe_events
 from airflow_provider_daocloud.compat import AirflowTaskTimeout, timeout
 from airflow_provider_daocloud.core.submission.evidence import Snapshot
 from airflow_provider_daocloud.core.submission.journal import Entry, Invocation, Journal, TaskState
@@ -102,7 +103,7 @@ class Execution:
             self.task.prepare(self.context)
             nothing = self.task.nothing_to_do(self.context)
             if nothing is not None:
-                return nothing | self.task.result_fields(self._named(Progress()))
+                return self._finished(nothing | self.task.result_fields(self._named(Progress())))
             self._find_id()
             self.task.request(Progress())  # a bad argument ends here, before anything is sent
             endpoint = self.task.hook.get_conn().endpoint
@@ -163,8 +164,13 @@ class Execution:
                 progress, command = advance(progress, event, self.policy)
                 self._keep(progress, event, command)
                 match command:
-                    case Return(value):
-                        return value
+                    case Return(dict(result)):
+                        return self._finished(result)
+                    case Return(receipt):
+                        self._finished(
+                            {self.task.id_key: receipt} | self.task.result_fields(progress)
+                        )
+                        return receipt
                     case Raise():
                         raise _error(command)
                 # Armed until the very end: to disarm one would disarm Airflow's own, too.
@@ -174,6 +180,11 @@ class Execution:
                         progress, event = self._submit(progress)
                     case Await():
                         event = self._await(progress, command)
+
+    def _finished(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Let the outlet events carry the result; return it."""
+        describe_events(self.task, self.context, result)
+        return result
 
     def _keep(self, progress: Progress, event: Event, command: Command) -> None:
         """Write what is known now: the one place where progress goes into the journal."""

@@ -26,6 +26,7 @@ from airflow_provider_daocloud.api.validation import (
     TextFields,
     check_seconds,
 )
+from airflow_provider_daocloud.assets import describe_events
 from airflow_provider_daocloud.compat import (
     AirflowException,
     AirflowNotFoundException,
@@ -178,14 +179,15 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         from airflow_provider_daocloud.core.waiting.wait import Outcome
 
         if self.deferrable:
-            return self._defer(context)
+            return self._done(context, self._defer(context))
         if not self.reschedule:  # there, Airflow applies execution_timeout to each poke alone
             self._limit = TimeLimit.of(self.timeout, self.execution_timeout)
             self.timeout = self._limit.seconds
         try:
             # Unwrapped: Airflow 2 takes a nested execute for one outside of any task, warns, and
             # with allow_nested_operators=False refuses it.
-            return inspect.unwrap(BaseSensorOperator.execute)(self, context)
+            result = inspect.unwrap(BaseSensorOperator.execute)(self, context)
+            return self._done(context, result)
         except (AirflowSensorTimeout, AirflowSkipException) as e:
             ours = e.__cause__ is not None or e.__suppress_context__
             if not ours and self._tracker is not None:  # Airflow's own: the time is up
@@ -220,7 +222,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002 - Airflow passes it
+        context: Context,
         event: Any = None,
     ) -> Any:
         """Return the resource, or raise why the wait ended without success: as in every mode."""
@@ -234,7 +236,12 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
             self._end(outcome)
         if outcome.message:
             self.log.info("%s", outcome.message)  # Airflow shows the log of the last wait alone
-        return outcome.result
+        return self._done(context, outcome.result)
+
+    def _done(self, context: Context, result: Any) -> Any:
+        """Let the outlet events carry the result; return it."""
+        describe_events(self, context, result)
+        return result
 
     def _found(self) -> Wait:
         """Return what to wait for, when the list was read that its name is looked up in."""

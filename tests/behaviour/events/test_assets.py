@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +15,9 @@ from airflow.providers.common.compat.sdk import Asset
 from airflow_provider_daocloud import assets
 from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
 from airflow_provider_daocloud.provider_info import get_provider_info
+from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
+from airflow_provider_daocloud.sensors.daocloud import DaoCloudBuildFlowSensor
+from tests.support.modes import AIRFLOW, OPERATOR_MODES, SENSOR_MODES, Run
 
 ID = "b4b8d4f0-0bd7-4f9c-a8a6-4e1a1a3cbb2d"
 INSTALLED = any(
@@ -108,6 +113,130 @@ def test_an_app_can_be_an_outlet() -> None:
     outlet = assets.app_asset(ID)
     task = DaoCloudRedeployOperator(task_id="t", app_id=ID, release_name="v1", outlets=[outlet])
     assert task.outlets == [outlet]
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox(fill=None) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", running.connection_json())
+        yield running
+
+
+def accessors() -> Any:
+    """Return what Airflow puts into a task's context as ``outlet_events``."""
+    place = "airflow.sdk.execution_time.context" if AIRFLOW >= (3, 0) else "airflow.utils.context"
+    return importlib.import_module(place).OutletEventAccessors()
+
+
+def told_by(make: Any, asset: Any) -> tuple[Any, dict[str, Any]]:
+    """Run a task, and return how it ended and what its event of an asset carries."""
+    run = Run(make)
+    run.context["outlet_events"] = events = accessors()
+    ending = run.to_the_end()
+    assert ending.kind == "success", ending.error
+    return ending.result, dict(events[asset].extra)
+
+
+@pytest.mark.parametrize("mode", OPERATOR_MODES)
+@pytest.mark.parametrize("by", ["app_id", "app_name"])
+def test_the_event_of_a_redeploy_carries_its_result(sandbox: Sandbox, by: str, mode: str) -> None:
+    app = sandbox.world.add_app("web")
+    sandbox.world.plan(ActionPlan(polls=2))
+    asset = assets.app_asset(app.id)
+    other = assets.app_asset("another")
+    made = accessors()
+
+    def make() -> Any:
+        return DaoCloudRedeployOperator(
+            task_id="task",
+            **{by: getattr(app, by.removeprefix("app_"))},
+            release_name="v2",
+            poll_interval=0.05,
+            outlets=[asset, other, Asset("x://y/apps/" + app.id)],
+            **OPERATOR_MODES[mode],
+        )
+
+    run = Run(make)
+    run.context["outlet_events"] = made
+    ending = run.to_the_end()
+    assert ending.kind == "success", ending.error
+    told = dict(made[asset].extra)
+    assert told == {key: value for key, value in ending.result.items() if value is not None}
+    assert (told["release_name"], told["previous_release_name"]) == ("v2", "v1.0.0")
+    assert told["action_id"] in sandbox.world.actions
+    assert not made[other].extra
+
+
+def test_without_a_wait_the_event_carries_the_action(sandbox: Sandbox) -> None:
+    app = sandbox.world.add_app("web")
+    asset = assets.app_asset(app.id)
+    action_id, told = told_by(
+        lambda: DaoCloudRedeployOperator(
+            task_id="task",
+            app_id=app.id,
+            release_name="v2",
+            wait_for_completion=False,
+            outlets=[asset],
+        ),
+        asset,
+    )
+    assert told == {
+        "action_id": action_id,
+        "app_name": "web",
+        "release_name": "v2",
+        "previous_release_name": "v1.0.0",
+    }
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+def test_the_event_of_a_sensor_carries_its_result(sandbox: Sandbox, mode: str) -> None:
+    flow = sandbox.world.add_build_flow("web")
+    sandbox.world.start_build(flow.id, BuildPlan(polls=2))
+    asset = assets.build_flow_asset(flow.id)
+    result, told = told_by(
+        lambda: DaoCloudBuildFlowSensor(
+            task_id="task",
+            build_flow_id=flow.id,
+            poke_interval=0.05,
+            timeout=20.0,
+            outlets=[asset],
+            **SENSOR_MODES[mode],
+        ),
+        asset,
+    )
+    assert told == {key: value for key, value in result.items() if value is not None}
+    assert told["package_id"]
+
+
+@pytest.mark.parametrize(
+    ("connection", "host"),
+    [
+        ({"host": "https://DaoCloud.corp"}, "daocloud.corp"),
+        ({"host": "daocloud.corp", "port": 8443}, "daocloud.corp:8443"),
+        ({"host": "daocloud.corp", "port": 443}, "daocloud.corp"),
+        ({"host": "http://127.0.0.1:8080/v1"}, "127.0.0.1:8080"),
+        ({}, "openapi.daocloud.io"),
+    ],
+)
+def test_the_host_is_that_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], host: str
+) -> None:
+    """If the environment defines it: a DAG file can know that without asking anybody."""
+    given = json.dumps({"conn_type": "daocloud", "password": "t0ken"} | connection)
+    monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", given)
+    monkeypatch.setenv("AIRFLOW_CONN_STAGING", json.dumps(json.loads(given) | {"host": "staging"}))
+    assert assets.app_asset(ID).uri == f"daocloud://{host}/apps/{ID}"
+    of_another = assets.build_flow_asset(ID, daocloud_conn_id="staging").uri
+    assert of_another.startswith("daocloud://staging")
+    assert assets.app_asset(ID, host="given").uri == f"daocloud://given/apps/{ID}"
+
+
+def test_a_connection_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {"conn_type": "daocloud", "password": "t0ken", "host": "ftp://h"}
+    monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", json.dumps(broken))
+    with pytest.raises(ValueError, match="connection 'daocloud_default', field 'host'") as caught:
+        assets.app_asset(ID)
+    assert "t0ken" not in str(caught.value)
 
 
 def test_airflow_knows_the_scheme() -> None:
