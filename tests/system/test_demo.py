@@ -117,6 +117,32 @@ def first_run(url: str, daocloud: str) -> str:
     return "still running"
 
 
+def approved_release(url: str) -> tuple[str, str, dict[str, Any]]:
+    """Release with an approval; return what was asked, how it ended, and what it returned."""
+    token = requests.get(f"{url}/auth/token", timeout=30).json()["access_token"]
+    api = requests.Session()
+    api.headers["Authorization"] = f"Bearer {token}"
+    dag = f"{url}/api/v2/dags/daocloud_approved_release"
+    api.patch(dag, json={"is_paused": False}, timeout=30).raise_for_status()
+    conf = {"logical_date": None, "conf": {"release_name": "v2.0.0"}}
+    made = api.post(f"{dag}/dagRuns", json=conf, timeout=30).json()
+    run = f"{dag}/dagRuns/{made['dag_run_id']}"
+    question = f"{run}/taskInstances/approve/-1/hitlDetails"
+    asked, end = "", time.monotonic() + 240
+    while time.monotonic() < end:
+        state = api.get(run, timeout=30).json()["state"]
+        if state in ("success", "failed"):
+            xcom = f"{run}/taskInstances/release/xcomEntries/return_value"
+            return asked, state, api.get(xcom, timeout=30).json()["value"]
+        answer = api.get(question, timeout=30)
+        if answer.ok and not asked:
+            asked = f"{answer.json()['subject']} {answer.json()['body']}"
+            yes = {"chosen_options": ["Approve"]}
+            api.patch(question, json=yes, timeout=30).raise_for_status()
+        time.sleep(1)
+    return asked, "still running", {}
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_demo_ui_serves_airflow_and_ends_all_it_started_on_ctrl_c(tmp_path: Path) -> None:
     output = tmp_path / "output"
@@ -138,7 +164,13 @@ def test_demo_ui_serves_airflow_and_ends_all_it_started_on_ctrl_c(tmp_path: Path
         with urllib.request.urlopen(url, timeout=30) as page:
             assert page.status == 200
         [daocloud] = re.findall(r"DaoCloud: +(\S+)", output.read_text())
-        assert first_run(url.partition("/dags")[0], daocloud) == "success"
+        airflow = url.partition("/dags")[0]
+        assert first_run(airflow, daocloud) == "success"
+        asked, state, release = approved_release(airflow)
+        assert asked.startswith("Release v2.0.0 to web? preview ran ")
+        assert "and runs v2.0.0 since 20" in asked
+        assert state == "success"
+        assert (release["app_name"], release["release_name"]) == ("web", "v2.0.0")
         # The sandbox, and Airflow's four; each leads a session of its own.
         sessions = {pid for pid, parent, _ in processes() if parent == process.pid}
         assert len(sessions) == 5

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox, Served
+from tests.support.modes import AIRFLOW
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
@@ -248,3 +249,23 @@ def test_build_and_release_goes_back_to_what_ran_before(
     assert states(run) == {"build": ["success"], "release": ["failed"]}
     assert daocloud_sandbox.effects == {"start_build": 1, "redeploy_app": 2}
     assert shown(daocloud_sandbox, "web") == ("RUNNING", "v1.0.0")
+
+
+def test_a_release_to_be_approved_asks_between_the_two_apps(dags_folder: Path) -> None:
+    """A run needs a person: tests/system/test_demo.py plays one, in real Airflow."""
+    spec = importlib.util.spec_from_file_location(
+        "approved", dags_folder / "daocloud_approved_release.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if AIRFLOW < (3, 1):
+        assert not hasattr(module, "dag")
+        return
+    order = [task.task_id for task in module.dag.topological_sort()]
+    assert order == ["stage", "approve", "release"]
+    stage, approve, release = (module.dag.get_task(task_id) for task_id in order)
+    assert approve.upstream_task_ids == {stage.task_id}
+    assert release.upstream_task_ids == {approve.task_id}
+    assert stage.release_name == release.release_name
