@@ -23,8 +23,8 @@ def judge_action(seen: Action, ids: dict[str, Any]) -> Observation:
     if seen.state is ActionState.SUCCESS:
         return Observation("succeeded", seen.state_text, result)
     if seen.state is ActionState.FAILED:
-        said = f"DaoCloud says: {seen.error_message}" if seen.error_message else "no message"
-        return Observation("failed", seen.state_text, result, problem=f"failed: {said}")
+        problem = f"failed: {seen.error_message or 'DaoCloud gives no reason'}"
+        return Observation("failed", seen.state_text, result, problem=problem)
     note = unknown_state_note(seen.state)
     return Observation("pending", seen.state_text, result, note=note)
 

@@ -289,7 +289,7 @@ def alone(sandbox: Sandbox, task: Any, how: dict[str, Any], how_it_ends: str) ->
         right = done.result["state"] == "SUCCESS" and done.result["action_id"] == action_id
         return "ends right" if right else f"a wrong result: {done.result}"
     if done.kind == "DaoCloudActionFailedError" and how_it_ends == "FAILED":
-        return "ends right" if f"DaoCloud says: {MESSAGE}" in message else message
+        return "ends right" if f"failed: {MESSAGE}" in message else message
     if done.kind == "OutageError":
         return "outage" if action_id in message else f"no action id: {message}"
     if done.kind == "AirflowFailException" and "(HTTP " in message:

@@ -161,7 +161,7 @@ def action_fails(sandbox: Sandbox) -> Expected:
     return sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=of_action(ids, "failed: DaoCloud says: out of memory"),
+        message=of_action(ids, "failed: out of memory"),
     )
 
 
@@ -170,7 +170,7 @@ def action_fails_without_a_word(sandbox: Sandbox) -> Expected:
     return sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=of_action(ids, "failed: no message"),
+        message=of_action(ids, "failed: DaoCloud gives no reason"),
     )
 
 
@@ -180,7 +180,7 @@ def action_fails_and_tells_the_token(sandbox: Sandbox) -> Expected:
     return sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=of_action(ids, "failed: DaoCloud says: docker login -p *** failed"),
+        message=of_action(ids, "failed: docker login -p *** failed"),
     )
 
 
@@ -827,7 +827,7 @@ def stack_action_fails(sandbox: Sandbox) -> Expected:
     return stack_sensor(
         ids,
         kind="DaoCloudActionFailedError",
-        message=of_action(ids, "failed: DaoCloud says: out of memory"),
+        message=of_action(ids, "failed: out of memory"),
     )
 
 
@@ -1041,7 +1041,7 @@ def can_be_read_late(sandbox: Sandbox, actor: Actor) -> Expected:
     return succeeds(sandbox, actor)
 
 
-OUT_OF_MEMORY = "failed: DaoCloud says: out of memory"
+OUT_OF_MEMORY = "failed: out of memory"
 
 
 def fails(sandbox: Sandbox, actor: Actor) -> Expected:
@@ -1066,7 +1066,7 @@ def fails_and_tells_the_token(sandbox: Sandbox, actor: Actor) -> Expected:
     thing_id = actor.add(sandbox)
     said = f"docker login -p {sandbox.token} failed"
     sandbox.world.plan(ActionPlan(polls=2, state="FAILED", message=said))
-    rest = "failed: DaoCloud says: docker login -p *** failed"
+    rest = "failed: docker login -p *** failed"
     failure = actor.thing.sentence(thing_id, rest)
     if "rollback_on_failure" not in actor.arguments:
         return actor.ends(thing_id, kind="DaoCloudActionFailedError", message=failure)

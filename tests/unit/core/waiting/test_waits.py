@@ -104,10 +104,8 @@ def test_unknown_state_of_an_action(state: str) -> None:
 
 def test_failed_action_says_why() -> None:
     """DaoCloud's message is the reason; without one that is said."""
-    assert ACTION_WAIT.judge(action("FAILED", "no such tag"), {}).problem == (
-        "failed: DaoCloud says: no such tag"
-    )
-    assert ACTION_WAIT.judge(action("FAILED"), {}).problem == "failed: no message"
+    assert ACTION_WAIT.judge(action("FAILED", "no such tag"), {}).problem == ("failed: no such tag")
+    assert ACTION_WAIT.judge(action("FAILED"), {}).problem == "failed: DaoCloud gives no reason"
 
 
 def test_result_names_what_was_asked_for() -> None:
@@ -654,7 +652,7 @@ def test_failure_is_raised_by_the_observation() -> None:
     """A failed action and a failed build each have their error, with what was seen."""
     with pytest.raises(errors.ActionFailedError, match="no such tag") as caught:
         tracker().saw(action("FAILED", "no such tag"))
-    assert str(caught.value) == f"{TITLE} failed: DaoCloud says: no such tag ({ACTION_WAIT})."
+    assert str(caught.value) == f"{TITLE} failed: no such tag ({ACTION_WAIT})."
     assert (caught.value.observed or {})["error_message"] == "no such tag"
     with pytest.raises(
         errors.BuildFailedError, match=r"failed: its build is Timeout \(build flow "
