@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_daocloud.api.body import Body, BodyError
 from airflow_provider_daocloud.api.endpoint import Endpoint
@@ -55,6 +55,8 @@ class AsyncDaoCloudClient:
         self._clock = clock
         self._transport = transport
         self._http: httpx.AsyncClient | None = None
+        # The last answer to each request that repeats: its bytes, and what they were parsed to.
+        self._last: dict[Request[Any], tuple[bytes, Any]] = {}
 
     async def send(self, request: Request[T]) -> T:
         """Send a request once and return what it promises.
@@ -83,10 +85,17 @@ class AsyncDaoCloudClient:
             raise UnreachableError(str(request), f"no answer came ({reason}).") from None
         now = self._clock()
         self.rate_limit = rate_limit(response, now=now, headers=request.api.limit_headers)
-        return interpret(request, response, now=now, secret=self.endpoint.token)
+        if not request.repeats:
+            return interpret(request, response, now=now, secret=self.endpoint.token)
+        body, result = self._last.get(request, (None, None))
+        if response.status != 200 or response.body != body:
+            result = interpret(request, response, now=now, secret=self.endpoint.token)
+            self._last[request] = response.body, result
+        return cast("T", result)
 
     async def close(self) -> None:
         """Close the connection. The client stays usable."""
+        self._last.clear()
         if self._http is not None:
             await self._http.aclose()
             self._http = None

@@ -22,6 +22,8 @@ class Request(Generic[T]):
     body: Any = None
     # What else a 404 can mean, in words.
     not_found_hint: str = field(default="", repr=False, compare=False)
+    # Whether it is sent again and again: the same bytes are then the same object, not parsed again.
+    repeats: bool = field(default=False, kw_only=True, repr=False, compare=False)
     # The API that it is a request of.
     api: ApiGeneration = field(kw_only=True, repr=False, compare=False)
 

@@ -370,6 +370,29 @@ def object_of(parse: Callable[[Mapping[str, Any]], T]) -> Callable[[Any], T]:
     return read
 
 
+def items_of(key: str, or_key: str | None = None) -> Callable[[Any], tuple[Mapping[str, Any], ...]]:
+    """Return what reads a list of objects, and leaves them as they are.
+
+    :param key: the key of the list.
+    :param or_key: another key under which the list may come.
+    """
+
+    def read(data: Any) -> tuple[Mapping[str, Any], ...]:
+        if not isinstance(data, Mapping):
+            raise ShapeError(f"a {type(data).__name__} instead of an object")
+        found = key if key in data or or_key is None else or_key
+        items = data.get(found, ...)
+        if items is None:  # some servers write an empty list as null
+            return ()
+        if not isinstance(items, list):
+            raise ShapeError(f"no list {key!r}")
+        for kind in set(map(type, items)) - {dict}:
+            raise ShapeError(f"a {kind.__name__} instead of an object")
+        return tuple(items)
+
+    return read
+
+
 def list_of(
     key: str, parse: Callable[[Mapping[str, Any]], Item], or_key: str | None = None
 ) -> Callable[[Any], tuple[Item, ...]]:
@@ -379,17 +402,5 @@ def list_of(
     :param parse: reads the fields of one object.
     :param or_key: another key under which the list may come.
     """
-
-    def read(data: Any) -> tuple[Item, ...]:
-        if not isinstance(data, Mapping):
-            raise ShapeError(f"a {type(data).__name__} instead of an object")
-        found = key if key in data or or_key is None else or_key
-        items = data.get(found, ...)
-        if items is None:  # some servers write an empty list as null
-            return ()
-        if not isinstance(items, list):
-            raise ShapeError(f"no list {key!r}")
-        read_item = object_of(parse)
-        return tuple(read_item(item) for item in items)
-
-    return read
+    read = items_of(key, or_key)
+    return lambda data: tuple(parse(item) for item in read(data))

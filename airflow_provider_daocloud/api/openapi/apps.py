@@ -23,7 +23,7 @@ from airflow_provider_daocloud.api.parsing import (
     to_iso,
 )
 from airflow_provider_daocloud.api.request import Request
-from airflow_provider_daocloud.api.response import list_of, object_of
+from airflow_provider_daocloud.api.response import items_of, list_of, object_of
 from airflow_provider_daocloud.api.validation import APP_ACTIONS, checked, name_hint, path_segment
 
 
@@ -37,7 +37,8 @@ def list_apps() -> Request[tuple[App, ...]]:
 
 def list_apps_unparsed() -> Request[tuple[Mapping[str, Any], ...]]:
     """``GET /v1/apps``: all apps, as they were sent."""
-    return Request("list_apps", "GET", "/apps", list_of("app", dict, or_key="apps"), api=OPEN_API)
+    read = items_of("app", or_key="apps")
+    return Request("list_apps", "GET", "/apps", read, repeats=True, api=OPEN_API)
 
 
 def get_app(app_id: str) -> Request[App]:

@@ -22,7 +22,7 @@ from airflow_provider_daocloud.api.parsing import (
     to_iso,
 )
 from airflow_provider_daocloud.api.request import Request
-from airflow_provider_daocloud.api.response import list_of, object_of
+from airflow_provider_daocloud.api.response import items_of, list_of, object_of
 from airflow_provider_daocloud.api.validation import checked, name_hint, path_segment
 
 # Later revisions of the API brought these calls, and an installation can be of an earlier one.
@@ -45,9 +45,8 @@ def list_build_flows() -> Request[tuple[BuildFlow, ...]]:
 
 def list_build_flows_unparsed() -> Request[tuple[Mapping[str, Any], ...]]:
     """``GET /v1/build-flows``: all build flows, as they were sent."""
-    return Request(
-        "list_build_flows", "GET", "/build-flows", list_of("build_flows", dict), api=OPEN_API
-    )
+    read = items_of("build_flows")
+    return Request("list_build_flows", "GET", "/build-flows", read, repeats=True, api=OPEN_API)
 
 
 def get_build_flow(build_flow_id: str) -> Request[BuildFlow]:

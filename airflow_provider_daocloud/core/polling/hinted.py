@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_daocloud.api.errors import DaoCloudError
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.core.polling.batched import BATCH_WINDOW
+from airflow_provider_daocloud.core.polling.earliest import Paces
 from airflow_provider_daocloud.core.polling.poller import Group, Poller
 from airflow_provider_daocloud.core.polling.queue import Job, Priority
 from airflow_provider_daocloud.core.polling.subscription import Subscription
@@ -77,6 +78,7 @@ class _HintedGroup:
         self._by_key: dict[Hashable, dict[Subscription, None]] = {}
         self._probes: dict[Subscription, None] = {}
         self._others: dict[Subscription, None] = {}
+        self._paces = Paces()
         self._hints = _Hints(poller, strategy, self)
         self._durations: deque[float] = deque(maxlen=DURATIONS)
 
@@ -86,6 +88,7 @@ class _HintedGroup:
     def add(self, subscription: Subscription) -> None:
         self._by_key.setdefault(self.key_of(subscription), {})[subscription] = None
         (self._probes if len(self._probes) < PROBES else self._others)[subscription] = None
+        self._paces.place(subscription)
         now = self._poller.clock()
         due = now
         if len(self) >= HINTS_FROM:
@@ -100,6 +103,7 @@ class _HintedGroup:
     def remove(self, subscription: Subscription) -> None:
         self._probes.pop(subscription, None)
         self._others.pop(subscription, None)
+        self._paces.discard(subscription)
         key = self.key_of(subscription)
         del self._by_key[key][subscription]
         if not self._by_key[key]:
@@ -115,6 +119,7 @@ class _HintedGroup:
                 self._sooner(probe)
 
     def observed(self, subscription: Subscription) -> None:
+        self._paces.place(subscription)
         if subscription.outcome is not None:
             self._hints.ended(subscription)
             seconds = self._strategy.duration_of(subscription.outcome.result or {})
@@ -132,14 +137,7 @@ class _HintedGroup:
 
     def fastest_pause(self, now: float) -> float:
         """Return the shortest pause that any of the waits asks for."""
-        return min(
-            (
-                subscription.pause(now)
-                for group in (self._probes, self._others)
-                for subscription in group
-            ),
-            default=1.0,
-        )
+        return min(self._paces.pauses(now), default=1.0)
 
     def hint(self, subscription: Subscription) -> None:
         """Observe a wait at once: its action has probably ended."""
@@ -219,6 +217,7 @@ class _Hints(Job):
         self._poller = poller
         self._strategy = strategy
         self._group = group
+        self._items: Sequence[Mapping[str, Any]] = ()
         self._entries: dict[Hashable, Mapping[str, Any]] = {}
         self._trust = 0
         # Where an action ended without a hint, and for how many lists the hint is awaited.
@@ -238,7 +237,7 @@ class _Hints(Job):
     def stop(self) -> None:
         self.on = self.seen = False
         self._poller.queue.drop(self)
-        self._entries.clear()
+        self._items, self._entries = (), {}
         self._awaited.clear()
 
     def shows_busy(self, key: Hashable) -> bool:
@@ -256,11 +255,9 @@ class _Hints(Job):
             self._awaited.setdefault(self._group.key_of(subscription), 3)
 
     async def observe(self) -> None:
-        try:
+        # A hint that stays away, also by a fault of our own: the actions are asked anyway.
+        with contextlib.suppress(Exception):
             items = await self._poller.ask(self._strategy.list_request())
-        except DaoCloudError:
-            pass  # a hint that stays away: the actions themselves are asked anyway
-        else:
             self._compare(items)
         if self.on:
             now = self._poller.clock()
@@ -269,17 +266,17 @@ class _Hints(Job):
                 pause = max(pause, HINTED.initial_interval)
             self._poller.queue.at(self, now + pause, Priority.LIST)
 
-    def _compare(self, items: Iterable[Mapping[str, Any]]) -> None:
+    def _compare(self, items: Sequence[Mapping[str, Any]]) -> None:
         first, self.seen = not self.seen, True
-        awaited, changed = self._awaited, set()
-        entries: dict[Hashable, Mapping[str, Any]] = {}
-        for item in items:
-            key = self._strategy.key_of_item(item)
-            entries[key] = item
-            if not first and item != self._entries.get(key):
-                changed.add(key)
-        self._entries = entries
-        for key in changed:
+        awaited, before = self._awaited, self._entries
+        # The client returns the same object for the same bytes.
+        if items is not self._items:
+            self._items = items
+            self._entries = {self._strategy.key_of_item(item): item for item in items}
+        changed = () if first or self._entries is before else self._entries.items()
+        for key, item in changed:
+            if item == before.get(key):
+                continue
             if awaited.pop(key, None) is not None:
                 self._learn(+1)
             if not self.shows_busy(key):

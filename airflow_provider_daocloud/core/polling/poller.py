@@ -163,13 +163,16 @@ class Poller:
             for subscription in subscriptions():
                 subscription.miss(e, self.clock())
         except Exception as e:
-            # A fault of our own must end these waits alone, and not the poller with all the others.
-            for subscription in subscriptions():
-                text = f"{subscription.tracker.wait}: an observation broke: {e!r}"
-                subscription.end(Outcome("unreachable", None, text))
+            self.broke(e, subscriptions())
         else:
             for subscription in subscriptions():
                 subscription.take(seen, self.clock())
+
+    def broke(self, error: Exception, subscriptions: Iterable[Subscription]) -> None:
+        """End waits by a fault of our own: these alone, and not the poller with all the others."""
+        for subscription in subscriptions:
+            text = f"{subscription.tracker.wait}: an observation broke: {error!r}"
+            subscription.end(Outcome("unreachable", None, text))
 
     def spare(self, pause: float, share: float = 1.0, longest: float = 15.0) -> float:
         """Return how long to pause until the next poll, so that such polls stay in their share.

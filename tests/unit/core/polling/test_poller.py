@@ -411,6 +411,65 @@ def test_an_observation_that_breaks_ends_only_its_own_wait() -> None:
     simulate(main())
 
 
+def test_a_list_that_breaks_ends_the_waits_for_what_it_lists_and_no_others() -> None:
+    async def main() -> None:
+        scene = Scene(action_seconds=5)
+        waits = building(scene, 2)
+        other = acting(scene, 1)[0]
+        send = scene.client.send
+
+        async def breaks(api_request: Request[Any]) -> Any:
+            if api_request.name == "list_build_flows":
+                raise RuntimeError("a bug")
+            return await send(api_request)
+
+        scene.client.send = breaks
+        *broken, whole = await asyncio.gather(*(scene.wait(wait) for wait in [*waits, other]))
+        assert [outcome.status for outcome in broken] == ["unreachable", "unreachable"]
+        assert all("a bug" in outcome.message for outcome in broken)
+        assert whole.status == "succeeded"
+
+    simulate(main())
+
+
+def test_an_item_that_breaks_ends_only_its_own_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        scene = Scene()
+        first, second, third = building(scene, 3)
+        judge = BuildFlowWait.judge
+
+        def breaks(self: BuildFlowWait, seen: Any, wait_state: Any) -> Any:
+            if self.build_flow_id == second.build_flow_id:
+                raise RuntimeError("a bug")
+            return judge(self, seen, wait_state)
+
+        monkeypatch.setattr(BuildFlowWait, "judge", breaks)
+        outcomes = await asyncio.gather(*(scene.wait(wait) for wait in (first, second, third)))
+        statuses = [outcome.status for outcome in outcomes]
+        assert statuses == ["succeeded", "unreachable", "succeeded"]
+        assert "a bug" in outcomes[1].message
+
+    simulate(main())
+
+
+def test_hints_that_break_only_stay_away() -> None:
+    async def main() -> None:
+        scene = Scene(action_seconds=5)
+        waits = acting(scene, 6)
+        send = scene.client.send
+
+        async def breaks(api_request: Request[Any]) -> Any:
+            if api_request.name == "list_apps":
+                raise RuntimeError("a bug")
+            return await send(api_request)
+
+        scene.client.send = breaks
+        outcomes = await asyncio.gather(*(scene.wait(wait) for wait in waits))
+        assert {outcome.status for outcome in outcomes} == {"succeeded"}
+
+    simulate(main())
+
+
 def test_a_wait_that_is_cancelled_disturbs_no_other() -> None:
     """The others go on, and the poller is gone with the last of them."""
 
