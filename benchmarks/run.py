@@ -30,7 +30,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self.lateness: list[float] = []
-        self.wait_state = 0
+        self.memory = 0
         self._process = psutil.Process()
 
     async def beat(self) -> None:
@@ -48,7 +48,7 @@ class Pulse:
 
     def observe(self) -> None:
         """Note how much memory is used, if it is the most so far."""
-        self.wait_state = max(self.wait_state, self._process.memory_info().rss)
+        self.memory = max(self.memory, self._process.memory_info().rss)
 
 
 async def wait(contestant: Contestant, job: int) -> float:
@@ -81,7 +81,7 @@ async def run(contestant: Contestant, ask: TextIO, say: TextIO) -> dict[str, Any
     gc.collect()
     pulse = Pulse()
     pulse.observe()
-    wait_state = pulse.wait_state
+    memory = pulse.memory
     print(json.dumps({"warm": True}), file=say, flush=True)
     ends: list[float] = json.loads(ask.readline())["ends"]
     Timer.ends = dict(enumerate(ends, start=1))
@@ -98,7 +98,7 @@ async def run(contestant: Contestant, ask: TextIO, say: TextIO) -> dict[str, Any
     return {
         "seconds": seconds,
         "cpu": cpu,
-        "wait_state": pulse.wait_state - wait_state,
+        "memory": pulse.memory - memory,
         "lateness": sorted(pulse.lateness),
         "delays": sorted(delays),
         "succeeded": len(delays),

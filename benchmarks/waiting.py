@@ -140,11 +140,11 @@ class Bench:
         }
         self._certificate = str(certificate)
 
-    def measure(self, names: Sequence[str], subscriptions: int) -> list[dict[str, Any]]:
+    def measure(self, names: Sequence[str], waiters: int) -> list[dict[str, Any]]:
         """Let contestants wait at the same time, each with a server of its own.
 
         :param names: the contestants.
-        :param subscriptions: for how many jobs each of them waits.
+        :param waiters: for how many jobs each of them waits.
         :return: the figures of each.
         """
         children: list[Child] = []
@@ -157,7 +157,7 @@ class Bench:
             for name, (server, run) in zip(names, pairs, strict=True):
                 server.say(
                     do="begin",
-                    count=subscriptions,
+                    count=waiters,
                     seconds=self._seconds,
                     spread=self._spread,
                     hints=CONTESTANTS[name].hints,
@@ -168,7 +168,7 @@ class Bench:
             for name, (server, run) in zip(names, pairs, strict=True):
                 seen = run.hear(self._seconds + self._spread + RETRY_TIMEOUT)
                 server.say(do="report")
-                results.append(figures(name, subscriptions, seen, server.hear(30)))
+                results.append(figures(name, waiters, seen, server.hear(30)))
             share = others.share(sum(r["cpu"] + r["server_cpu"] for r in results))
             return [r | {"others": share} for r in results]
         finally:
@@ -191,7 +191,7 @@ class Bench:
             raise
 
 
-def measure_all(bench: Bench, names: Sequence[str], subscriptions: int) -> list[dict[str, Any]]:
+def measure_all(bench: Bench, names: Sequence[str], waiters: int) -> list[dict[str, Any]]:
     """Measure all contestants with as many waiters as said.
 
     Few waiters use so little that noise is a part of it, and so little that all contestants can
@@ -199,15 +199,15 @@ def measure_all(bench: Bench, names: Sequence[str], subscriptions: int) -> list[
 
     :return: the figures of each; ``repeats`` has the CPU of all its runs.
     """
-    if subscriptions > FEW:
+    if waiters > FEW:
         results = []
         for name in names:
-            results += bench.measure([name], subscriptions)
+            results += bench.measure([name], waiters)
             _tell(results[-1])
         return results
     runs = []
     for _ in range(REPEATS):
-        runs.append(bench.measure(names, subscriptions))
+        runs.append(bench.measure(names, waiters))
         for r in runs[-1]:
             _tell(r)
     medians = []
@@ -229,7 +229,7 @@ def _tell(r: dict[str, Any]) -> None:
 
 
 def figures(
-    name: str, subscriptions: int, seen: dict[str, Any], served: dict[str, Any]
+    name: str, waiters: int, seen: dict[str, Any], served: dict[str, Any]
 ) -> dict[str, Any]:
     """Bring together what the contestant and the server have seen.
 
@@ -240,16 +240,16 @@ def figures(
     lists = sum(calls.get(request, 0) for request in LISTS)
     return {
         "contestant": name,
-        "waiters": subscriptions,
+        "waiters": waiters,
         "seconds": seen["seconds"],
         "cpu": seen["cpu"],
         "server_cpu": served["server_cpu"],
         "requests": requests,
         "requests_per_interval": requests / (seen["seconds"] / INTERVAL),
-        "requests_per_wait_beside_lists": (requests - lists) / subscriptions,
+        "requests_per_wait_beside_lists": (requests - lists) / waiters,
         "calls": calls,
         "connections": served["connections"],
-        "wait_state": seen["wait_state"],
+        "memory": seen["memory"],
         "lag_p99": percentile(seen["lateness"], 99),
         "lag_max": max(seen["lateness"], default=math.nan),
         "delay_p50": percentile(seen["delays"], 50),
@@ -335,7 +335,7 @@ def _part(ours: float | None, theirs: float | None) -> str:
 def main() -> None:
     """Measure, print the tables, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--waiters", type=int, nargs="+", default=[1, 10, 100, 1000])
+    parser.add_argument("--waiters", type=int, nargs="+", default=[1, 10, 100, 1000, 5000])
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the jobs take")
     parser.add_argument("--spread", type=float, default=5.0, help="how much longer some take")
@@ -345,8 +345,8 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-waiting-") as folder:
         bench = Bench(Path(folder), args.seconds, args.spread)
-        for subscriptions in args.subscriptions:
-            results += measure_all(bench, args.only, subscriptions)
+        for waiters in args.waiters:
+            results += measure_all(bench, args.only, waiters)
     busiest = max(r["others"] for r in results)
     about = (
         f"{machine.described()} While a contestant ran, other processes used at most "
