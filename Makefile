@@ -71,7 +71,7 @@ $(LINES:%=test-%): test-%: $(ENVIRONMENTS)/airflow-%/.ready
 
 # Some of it: make matrix LINES="3.1 3.2" PYTHONS=3.13
 .PHONY: matrix
-matrix: $(UV) ## The quick tests on every Airflow and Python; the README's table of them (hours)
+matrix: $(UV) ## The quick tests on every Airflow and Python; a table of them in the docs (hours)
 	@"$(PYTHON)" -m scripts.matrix --lines $(LINES) $(if $(PYTHONS),--pythons $(PYTHONS))
 
 .PHONY: test-system
@@ -171,6 +171,31 @@ test-ui: $(BROWSER)/.ready ## The test that uses Airflow's UI in Chromium
 browser-constraints: $(UV) ## Bring the pins of the browser's client up to date with what is released
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 		--constraints constraints/airflow-3.3.txt --output-file constraints/browser.txt constraints/browser.in
+
+DOCS := .venv/docs
+
+$(DOCS)/.ready: pyproject.toml constraints/airflow-3.3.txt constraints/docs.in constraints/docs.txt $(UV)
+	@echo "Making $(DOCS) (about a minute when nothing is cached) ..."
+	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" $(DOCS)
+	@$(UV) pip install --quiet --python $(DOCS)/bin/python \
+		--constraints constraints/airflow-3.3.txt --constraints constraints/docs.txt \
+		--build-constraints constraints/airflow-3.3.txt \
+		--editable '.[sandbox]' --requirements constraints/docs.in
+	@touch $@
+
+.PHONY: docs
+docs: $(DOCS)/.ready ## The documentation, in build/docs
+	$(DOCS)/bin/sphinx-build -nW --keep-going -q docs build/docs
+	@echo "build/docs/index.html"
+
+.PHONY: docs-serve
+docs-serve: docs ## The same in a browser, until Ctrl-C
+	$(DOCS)/bin/python -m http.server --bind 127.0.0.1 --directory build/docs 8000
+
+.PHONY: docs-constraints
+docs-constraints: $(UV) ## Bring the pins of what builds the documentation up to date
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+		--constraints constraints/airflow-3.3.txt --output-file constraints/docs.txt constraints/docs.in
 
 # PostgreSQL and Redis are the system's own: apt-get install postgresql redis-server.
 DEPLOYED := .venv/deployed

@@ -1,4 +1,4 @@
-"""``make matrix``: the quick tests on every Airflow line and Python, and the README's table of it.
+"""``make matrix``: the quick tests on every Airflow line and Python, and a table of them.
 
 A row is written as soon as its tests have ended. The others keep what their own run said.
 """
@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "compatibility.md"
 UV = ".venv/uv/bin/uv"
 BEGIN, END = "<!-- matrix -->\n", "<!-- /matrix -->"
 HEAD = "| Airflow | Python | passed | skipped | failed |\n|---|---|---|---|---|\n"
@@ -65,15 +65,15 @@ def airflow(line: str) -> str:
     return str(release)
 
 
-def rows(readme: str) -> dict[Combination, str]:
-    """Return the rows of the README's table.
+def rows(text: str) -> dict[Combination, str]:
+    """Return the rows of the table in ``docs/compatibility.md``.
 
     :raises ValueError: it has no table.
     """
-    _, begin, rest = readme.partition(BEGIN)
+    _, begin, rest = text.partition(BEGIN)
     table, end, _ = rest.partition(END)
     if not (begin and end and table.startswith(HEAD)):
-        raise ValueError(f"{README} has no table of the matrix")
+        raise ValueError(f"{PAGE} has no table of the matrix")
     found = {}
     for row in table.removeprefix(HEAD).splitlines(keepends=True):
         release, python = (cell.strip() for cell in row.split("|")[1:3])
@@ -82,17 +82,17 @@ def rows(readme: str) -> dict[Combination, str]:
 
 
 def write(combination: Combination, result: tuple[str, str, str]) -> None:
-    """Put a result into the README's table, and leave the other rows as they are.
+    """Put a result into the table, and leave the other rows as they are.
 
     :param result: the last three cells of the row.
     """
-    readme = README.read_text()
-    known = rows(readme)
+    text = PAGE.read_text()
+    known = rows(text)
     known[combination] = row(combination, result)
     table = "".join(known.get(each, row(each, NOT_RUN)) for each in combinations())
-    before, _, rest = readme.partition(BEGIN)
+    before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}{HEAD}{table}{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}{HEAD}{table}{END}{after}")
 
 
 def row(combination: Combination, result: tuple[str, str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The README's table of versions: what Airflow supports, and what `make matrix` saw."""
+"""The table of versions: what Airflow supports, and what `make matrix` saw."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def test_a_line_is_tested_on_every_python_that_airflow_names() -> None:
     assert ours == [python for python in matrix.pythons() if python in PYTHONS]
 
 
-def test_the_readme_has_every_combination_and_no_other() -> None:
+def test_the_page_has_every_combination_and_no_other() -> None:
     """The table has a row for each, in order."""
-    assert list(matrix.rows(matrix.README.read_text())) == matrix.combinations()
+    assert list(matrix.rows(matrix.PAGE.read_text())) == matrix.combinations()
     assert ("2.11", "3.11") in matrix.combinations()
     assert ("2.11", "3.13") not in matrix.combinations()
     assert ("3.3", "3.13") in matrix.combinations()
@@ -42,30 +42,30 @@ def test_the_package_can_be_installed_on_what_is_tested_alone() -> None:
     allowed = SpecifierSet(project["requires-python"])
     assert [f"3.{n}" for n in range(30) if f"3.{n}.5" in allowed] == matrix.pythons()
     words = f"Python {matrix.pythons()[0]} to {matrix.pythons()[-1]}"
-    assert words in matrix.README.read_text()
+    assert words in (matrix.ROOT / "README.md").read_text()
 
 
 @pytest.fixture
-def readme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A README in which nothing has been run."""
-    file = tmp_path / "README.md"
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A page of a table in which nothing has been run."""
+    file = tmp_path / "compatibility.md"
     file.write_text(f"before\n{matrix.BEGIN}{matrix.HEAD}{matrix.END}\nafter\n")
-    monkeypatch.setattr(matrix, "README", file)
+    monkeypatch.setattr(matrix, "PAGE", file)
     return file
 
 
-def test_a_result_changes_its_own_row_alone(readme: Path) -> None:
+def test_a_result_changes_its_own_row_alone(page: Path) -> None:
     """What another run has said stays, a newer result replaces it, and the text around stays."""
     matrix.write(("3.1", "3.13"), ("9", "1", "0"))
     matrix.write(("3.3", "3.12"), ("7", "2", "1"))
     matrix.write(("3.1", "3.13"), ("8", "1", "1"))
-    rows = matrix.rows(readme.read_text())
+    rows = matrix.rows(page.read_text())
     assert rows.pop(("3.1", "3.13")) == f"| {matrix.airflow('3.1')} | 3.13 | 8 | 1 | 1 |\n"
     assert rows.pop(("3.3", "3.12")) == f"| {matrix.airflow('3.3')} | 3.12 | 7 | 2 | 1 |\n"
     assert len(rows) == len(matrix.combinations()) - 2
     assert all("| not run |" in row for row in rows.values())
-    assert readme.read_text().startswith("before\n<!-- matrix -->\n| Airflow |")
-    assert readme.read_text().endswith(" |\n<!-- /matrix -->\nafter\n")
+    assert page.read_text().startswith("before\n<!-- matrix -->\n| Airflow |")
+    assert page.read_text().endswith(" |\n<!-- /matrix -->\nafter\n")
 
 
 def test_the_counts_are_those_of_pytest(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_only_what_ran_and_passed_is_a_success(
     path: str | None,
     result: tuple[str, str, str],
     status: int,
-    readme: Path,
+    page: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -109,7 +109,7 @@ def test_only_what_ran_and_passed_is_a_success(
     monkeypatch.setattr(matrix, "find_python", lambda version: path)
     monkeypatch.setattr(matrix, "run", lambda line, python, path: result)
     assert matrix.main(["--lines", "3.1", "--pythons", "3.13"]) == status
-    row = matrix.rows(readme.read_text())["3.1", "3.13"]
+    row = matrix.rows(page.read_text())["3.1", "3.13"]
     assert row == matrix.row(("3.1", "3.13"), result)
     said = capsys.readouterr()
     assert row in said.out
@@ -118,9 +118,9 @@ def test_only_what_ran_and_passed_is_a_success(
 
 
 def test_a_combination_that_airflow_does_not_support_is_named(
-    readme: Path, capsys: pytest.CaptureFixture[str]
+    page: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """To ask for 2.11 on 3.13 runs nothing and is no success."""
     assert matrix.main(["--lines", "2.11", "--pythons", "3.13"]) == 1
     assert "supports no such combination" in capsys.readouterr().err
-    assert not matrix.rows(readme.read_text())
+    assert not matrix.rows(page.read_text())

@@ -1,4 +1,4 @@
-"""The README's code and messages are what the package does."""
+"""The code and the messages of README and docs are what the package does."""
 
 from __future__ import annotations
 
@@ -37,13 +37,21 @@ if TYPE_CHECKING:
 
     from airflow_provider_daocloud.sandbox import Sandbox, Served
 
-README = Path(__file__).parents[2].joinpath("README.md").read_text()
-CHINESE = Path(__file__).parents[2].joinpath("README.zh-CN.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CHINESE = (ROOT / "README.zh-CN.md").read_text()
+DOCS = ROOT / "docs"
 
 
-def block(name: str) -> str:
-    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", README, re.S)
-    assert found, f"the README has no block called {name}"
+def page(name: str) -> str:
+    """Return a page of the docs."""
+    return (DOCS / f"{name}.md").read_text()
+
+
+def block(name: str, text: str = README) -> str:
+    """Return a block of code, by the comment in front of it."""
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", text, re.S)
+    assert found, f"there is no block called {name}"
     return found[1]
 
 
@@ -102,7 +110,7 @@ def test_the_pipeline_ends_at_a_wrong_name_before_it_waits(
 def test_the_file_of_connections_can_be_imported(airflow_home: Path, tmp_path: Path) -> None:
     """With the token put in, and nothing else changed."""
     file = tmp_path / "connections.json"
-    text = block("connections.json")
+    text = block("connections.json", page("guides/connect"))
     assert text.count("<access token>") == 1
     file.write_text(text.replace("daocloud_default", "readme").replace("<access token>", "t0ken"))
     airflow = [sys.executable, "-m", "airflow", "connections"]
@@ -118,20 +126,19 @@ def test_the_file_of_connections_can_be_imported(airflow_home: Path, tmp_path: P
     assert (row["conn_type"], row["password"]) == ("daocloud", "t0ken")
 
 
-def test_the_chinese_readme_has_the_same_things_and_a_pipeline() -> None:
-    """It is shorter, and leaves out none of the classes; its pipeline can be parsed, too."""
-    kinds = r"\bDaoCloud\w*(?:Hook|Operator|Sensor|Notifier|Trigger)\b"
-    assert set(re.findall(kinds, README)) == set(re.findall(kinds, CHINESE))
+def test_the_chinese_readme_has_the_same_links_and_a_pipeline() -> None:
+    links = r"\]\((https://airflow-provider-daocloud[^)]+)\)"
+    assert re.findall(links, README) == re.findall(links, CHINESE)
     (pipeline,) = re.findall(r"```python\n(.*?)```", CHINESE, re.S)
     names: dict[str, Any] = {}
     exec(pipeline, names)
     assert names["redeploy"].upstream_task_ids == {"wait_for_build"}
 
 
-def test_the_fleet_of_the_readme_is_a_dag(daocloud_sandbox: Sandbox) -> None:
+def test_the_fleet_of_the_guide_is_a_dag(daocloud_sandbox: Sandbox) -> None:
     """It can be parsed as it stands, which asks DaoCloud for nothing; one call finds the apps."""
     names: dict[str, Any] = {}
-    exec(block("fleet"), names)
+    exec(block("fleet", page("guides/names")), names)
     assert not daocloud_sandbox.connections
     fleet = ["web", "api", "worker"]
     found = names["find"].function(fleet)
@@ -141,10 +148,10 @@ def test_the_fleet_of_the_readme_is_a_dag(daocloud_sandbox: Sandbox) -> None:
         names["find"].function(["wbe"])
 
 
-def test_the_test_of_the_readme_passes(daocloud_sandbox: Sandbox) -> None:
-    """The README's test of a release passes with the fixture that it imports."""
+def test_the_test_of_the_guide_passes(daocloud_sandbox: Sandbox) -> None:
+    """The guide's test of a release passes with the fixture that it imports."""
     names: dict[str, Any] = {}
-    exec(block("sandbox"), names)
+    exec(block("sandbox", page("guides/sandbox")), names)
     names["test_my_release"](daocloud_sandbox)
 
 
@@ -186,16 +193,16 @@ BAD_INPUT: dict[str, Callable[[], object]] = {
 
 
 def promised(row: str) -> str:
-    for line in README.splitlines():
+    for line in page("troubleshooting").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if len(cells) == 2 and cells[0].strip("`") == row.strip("`"):
             return cells[1].strip("`")
-    raise AssertionError(f"the README has no row {row!r}")
+    raise AssertionError(f"the page has no row {row!r}")
 
 
 @pytest.mark.parametrize("row", BAD_INPUT)
-def test_bad_input_says_what_the_readme_promises(row: str) -> None:
-    """Each row of the README's table of bad input is the error's text."""
+def test_bad_input_says_what_the_page_promises(row: str) -> None:
+    """Each row of the page's table of bad input is the error's text."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
         BAD_INPUT[row]()
     assert str(caught.value) == promised(row)
@@ -209,18 +216,18 @@ def test_bad_input_says_what_the_readme_promises(row: str) -> None:
         ("extra `verify`", {"password": "t", "extra": {"verify": False}}),
     ],
 )
-def test_a_bad_connection_says_what_the_readme_promises(
+def test_a_bad_connection_says_what_the_page_promises(
     row: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each bad connection of the README's table has its text."""
+    """Each bad connection of the page's table has its text."""
     connect(monkeypatch, **fields)
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
         DaoCloudHook().get_conn()
     assert str(caught.value) == promised(row)
 
 
-def test_every_parameter_of_an_operator_is_in_the_readme() -> None:
-    """No parameter of our own is left out of the README."""
+def test_every_parameter_of_an_operator_is_in_the_reference() -> None:
+    """No parameter of our own is left out of the tables."""
     own: set[str] = set()
     for task in (
         DaoCloudRedeployOperator,
@@ -237,5 +244,6 @@ def test_every_parameter_of_an_operator_is_in_the_readme() -> None:
         for base in task.__mro__:
             if base.__module__.startswith("airflow_provider_daocloud"):
                 own |= set(inspect.signature(base).parameters) - {"kwargs"}
-    words = set(re.findall(r"\w+", README))
+    pages = page("reference/operators") + page("reference/sensors")
+    words = set(re.findall(r"\w+", pages))
     assert own - words == set()

@@ -546,10 +546,10 @@ def test_equal_connections_share_one_list_and_an_event_is_stored_before_the_wate
 
 
 @needs_watchers
-def test_the_readme_deploys_on_every_new_build(events: ModuleType) -> None:
-    """The README's example can be parsed as it stands, once it has ids."""
-    readme = Path(__file__).parents[3].joinpath("README.md").read_text()
-    found = re.search(r"<!-- events -->\n```python\n(.*?)```", readme, re.DOTALL)
+def test_the_guide_deploys_on_every_new_build(events: ModuleType) -> None:
+    """Its example can be parsed as it stands, once it has ids."""
+    guide = Path(__file__).parents[3].joinpath("docs/guides/new-builds.md").read_text()
+    found = re.search(r"<!-- events -->\n```python\n(.*?)```", guide, re.DOTALL)
     assert found
     names: dict[str, Any] = {}
     exec(found[1].replace("<build flow id>", FLOW).replace("<app id>", "app"), names)
