@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self
 
 # Spellings that the service was seen to use for one and the same state.
@@ -21,12 +22,13 @@ class State(StrEnum):
     @classmethod
     def parse(cls, word: object) -> Self:
         """Return the member for ``word`` (any letter case, ``-`` or space for ``_``)."""
-        text = _fold(word) if isinstance(word, str) else ""
-        text = SAME_WORD.get(text, text)
-        for member in cls:
-            if _fold(member.value) == text:
-                return member
-        return cls("UNKNOWN")
+        return cls(_known_word(cls, word) if isinstance(word, str) else "UNKNOWN")
+
+
+@lru_cache(maxsize=256)
+def _known_word(states: type[State], word: str) -> str:
+    text = SAME_WORD.get(_fold(word), _fold(word))
+    return next((known.value for known in states if _fold(known.value) == text), "UNKNOWN")
 
 
 class ShapeError(ValueError):
@@ -91,6 +93,8 @@ def read_required(data: Mapping[str, Any], key: str) -> str:
 def read_text(data: Mapping[str, Any], key: str) -> str | None:
     """Return a field as text, or None if it is missing or no text."""
     value = data.get(key)
+    if isinstance(value, str):
+        return writable(value)
     if value is None or isinstance(value, (Mapping, list, bool)):
         return None
     return writable(str(value))
@@ -99,7 +103,7 @@ def read_text(data: Mapping[str, Any], key: str) -> str | None:
 def writable(text: str) -> str:
     """Return a text that every log file and database takes."""
     # JSON can spell half a surrogate pair, which no log file and no database takes.
-    return text.encode(errors="replace").decode()
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def read_texts(data: object, *keys: str) -> dict[str, str | None]:

@@ -61,7 +61,7 @@ class PollerRegistry:
                 _resolve(conn_id, read), context=contextvars.copy_context()
             )
             self._resolved[conn_id, read] = (now, task)
-        return await asyncio.shield(task)
+        return task.result() if task.done() else await asyncio.shield(task)
 
     def poller(self, endpoint: Endpoint) -> Poller:
         """Return the poller that serves all waits at an endpoint."""

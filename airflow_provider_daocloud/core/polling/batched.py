@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -18,6 +19,9 @@ from airflow_provider_daocloud.core.polling.subscription import Subscription
 
 # Waits that begin within this time share their first list, in seconds.
 BATCH_WINDOW = 0.1
+
+# How many resources are visited before the event loop gets its turn.
+AT_A_TIME = 50
 
 
 @dataclass(frozen=True)
@@ -116,34 +120,39 @@ class _BatchedGroup(Job):
                 try:
                     items = await self._poller.ask(self._strategy.list_request())
                 except DaoCloudError as e:
-                    self._miss(e)
+                    await self._miss(e)
                 except Exception as e:
                     self._poller.broke(e, self._left_to_the_list())
                 else:
-                    self._take(items)
+                    await self._take(items)
                 self.schedule()
 
-    def _miss(self, error: DaoCloudError) -> None:
+    async def _miss(self, error: DaoCloudError) -> None:
         now = self._poller.clock()
-        for resource in self._resources.values():
-            if resource.observed_alone:
-                continue
+        async for resource in self._in_turns(self._resources.values()):
             self._unseen[resource] = None
             for subscription in resource.open():
                 subscription.miss(error, now)
                 self._place(resource, subscription)
 
-    def _take(self, items: Sequence[Mapping[str, Any]]) -> None:
+    async def _take(self, items: Sequence[Mapping[str, Any]]) -> None:
         now = self._poller.clock()
         changed = [self._resources[key] for key in self._changes(items) if key in self._resources]
-        for resource in dict.fromkeys([*changed, *self._unseen]):
-            if not resource.observed_alone:
-                try:
-                    self._show(resource, now)
-                except Exception as e:
-                    self._poller.broke(e, resource.open())
+        async for resource in self._in_turns(dict.fromkeys([*changed, *self._unseen])):
+            try:
+                self._show(resource, now)
+            except Exception as e:
+                self._poller.broke(e, resource.open())
         while (first := self._deadlines.first()) is not None and now >= first.deadline:
             self._time_is_up(self._resources[self._key_of(first)], now)
+
+    async def _in_turns(self, resources: Iterable[_Resource]) -> AsyncIterator[_Resource]:
+        """Yield what is left to the list; in between, let what else is in the loop go on."""
+        for number, resource in enumerate(list(resources), start=1):
+            if not resource.observed_alone and resource.subscriptions:
+                yield resource
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     def _changes(self, items: Sequence[Mapping[str, Any]]) -> Iterable[Hashable]:
         """Take in a list; return the keys of what it shows otherwise than the last one.
