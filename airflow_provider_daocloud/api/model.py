@@ -12,6 +12,8 @@ class Model:
     such an object, and refuse it in the task that reads it. So the task that returns it is told.
     """
 
+    __slots__ = ()
+
     def serialize(self) -> NoReturn:
         """Refuse to become an XCom; called by Airflow's serialization.
 

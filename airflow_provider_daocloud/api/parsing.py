@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Self, cast
 
 # Spellings that the service was seen to use for one and the same state.
 SAME_WORD = {"CANCELED": "CANCELLED"}
@@ -22,13 +22,13 @@ class State(StrEnum):
     @classmethod
     def parse(cls, word: object) -> Self:
         """Return the member for ``word`` (any letter case, ``-`` or space for ``_``)."""
-        return cls(_known_word(cls, word) if isinstance(word, str) else "UNKNOWN")
+        return cast("Self", _known(cls, word if isinstance(word, str) else ""))
 
 
 @lru_cache(maxsize=256)
-def _known_word(states: type[State], word: str) -> str:
+def _known(states: type[State], word: str) -> State:
     text = SAME_WORD.get(_fold(word), _fold(word))
-    return next((known.value for known in states if _fold(known.value) == text), "UNKNOWN")
+    return next((known for known in states if _fold(known.value) == text), states("UNKNOWN"))
 
 
 class ShapeError(ValueError):

@@ -76,7 +76,7 @@ class ActionState(State):
 ACTION_TERMINAL = frozenset({ActionState.SUCCESS, ActionState.FAILED})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Action(Model):
     """An action on an app or a stack that was accepted: a start, stop, restart or redeploy."""
 

@@ -91,7 +91,7 @@ APP_TRANSITIONAL = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Package(Model):
     """The image that an app runs."""
 
@@ -99,7 +99,7 @@ class Package(Model):
     image: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AppRuntime(Model):
     """The cluster that an app runs on."""
 
@@ -108,7 +108,7 @@ class AppRuntime(Model):
     id: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AppConfig(Model):
     """How an app is run. The list of apps does not carry it.
 
@@ -122,7 +122,7 @@ class AppConfig(Model):
     command: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class App(Model):
     """An app: something that DaoCloud runs."""
 

@@ -120,7 +120,7 @@ BUILD_FAILED = frozenset(
 BUILD_TERMINAL = BUILD_FAILED | {BuildStatus.SUCCESS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BuildFlow(Model):
     """A build flow: a source repository that DaoCloud builds images from."""
 
@@ -163,7 +163,7 @@ class BuildFlow(Model):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Build(Model):
     """One build of a build flow (a later revision of the API has them)."""
 

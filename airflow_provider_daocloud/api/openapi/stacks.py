@@ -37,7 +37,7 @@ def act_on_stack(stack_id: str, action: str) -> Request[str]:
     return Request(f"{action}_stack", "POST", path, read_action_id, api=OPEN_API)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stack(Model):
     """A stack: apps that are started and stopped together (a later revision has them)."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from airflow_provider_daocloud.api.validation import INITIAL_INTERVAL, INTERVAL_GROWTH
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Backoff:
     """How far the observations of a wait are apart: short at first, growing with the time waited.
 

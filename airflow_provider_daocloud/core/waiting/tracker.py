@@ -23,7 +23,7 @@ from airflow_provider_daocloud.core.waiting.wording import capitalized, in_words
 NOT_FOUND_GRACE = 10.0
 
 
-@dataclass
+@dataclass(slots=True)
 class Tracker:
     """What a wait keeps between two observations, whoever makes them.
 

@@ -33,7 +33,7 @@ FINAL_POLL = 15.0
 WaitState = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What one observation showed.
 
@@ -88,7 +88,7 @@ class Wait(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a wait ended: JSON-safe, so that it can be a trigger's event.
 

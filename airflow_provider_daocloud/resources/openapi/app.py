@@ -38,7 +38,7 @@ from airflow_provider_daocloud.resources.openapi.states import parse_words, unkn
 from airflow_provider_daocloud.resources.registry import Resource, register
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ActionWait:
     """Wait until an action has succeeded.
 
@@ -77,7 +77,7 @@ class ActionWait:
         return f"action {self.action_id} of app {self.app_id}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AppWait:
     """Wait until an app shows a state and, if one is given, a release.
 
@@ -173,7 +173,7 @@ STATE_AFTER = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AppEvidence:
     """What an app shows of an action: its state, its release, and when it was last operated on.
 

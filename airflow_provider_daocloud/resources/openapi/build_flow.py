@@ -30,7 +30,7 @@ from airflow_provider_daocloud.resources.openapi.states import parse_words, unkn
 from airflow_provider_daocloud.resources.registry import Resource, register
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BuildFlowWait:
     """Wait until a build flow shows a status.
 
@@ -118,7 +118,7 @@ class BuildFlowWait:
         return f"build flow {self.build_flow_id}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BuildWait:
     """Wait until one build has succeeded, whatever the builds before and after it do.
 
@@ -179,7 +179,7 @@ def parse_statuses(words: str | Iterable[str]) -> tuple[BuildStatus, ...]:
     return parse_words("target_statuses", words, BuildStatus)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BuildFlowEvidence:
     """What a build flow shows of a build: the latest one's status, and the last success's package.
 

@@ -25,7 +25,7 @@ from airflow_provider_daocloud.resources.openapi.actions import (
 from airflow_provider_daocloud.resources.registry import Resource, register
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StackActionWait:
     """Wait until an action on a stack has succeeded.
 
@@ -64,7 +64,7 @@ class StackActionWait:
         return f"action {self.action_id} of stack {self.stack_id}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StackEvidence:
     """What a stack shows of an action: when it was last operated on, and neither state nor release.
 
