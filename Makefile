@@ -86,11 +86,12 @@ coverage: .venv/airflow-3.3/.ready ## Branch coverage of core/: above 95 %, and 
 	$(PY) -m coverage report --fail-under=100 --include='*/core/submission/plan.py'
 
 .PHONY: check
-check: .venv/airflow-3.3/.ready ## Lint, formatting, types, import rules
+check: .venv/airflow-3.3/.ready ## Lint, formatting, types, import rules, spelling
 	.venv/airflow-3.3/bin/ruff check .
 	.venv/airflow-3.3/bin/ruff format --check .
 	.venv/airflow-3.3/bin/mypy
 	.venv/airflow-3.3/bin/lint-imports --no-cache
+	.venv/airflow-3.3/bin/codespell
 
 .PHONY: format
 format: .venv/airflow-3.3/.ready ## Fix what can be fixed automatically
@@ -147,79 +148,48 @@ bench-constraints: $(UV) ## Bring the pins of the peers up to date with what is 
 simulate: .venv/airflow-3.3/.ready ## An hour of waiting under the limit of calls, simulated: docs/simulated-hour.md
 	$(PY) -m benchmarks.simulated_hour --docs
 
-# The browser is the system's own Chromium: apt-get install chromium. Elsewhere: make ... CHROMIUM=...
-BROWSER := .venv/browser
+# What else needs an environment, each with its own pins beside those of Airflow 3.3.
+EXTRAS := browser deployed docs
 
-$(BROWSER)/.ready: pyproject.toml constraints/airflow-3.3.txt constraints/browser.in constraints/browser.txt $(UV)
-	@echo "Making $(BROWSER) (about a minute when nothing is cached) ..."
-	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" $(BROWSER)
-	@$(UV) pip install --quiet --python $(BROWSER)/bin/python \
-		--constraints constraints/airflow-3.3.txt --constraints constraints/browser.txt \
+$(EXTRAS:%=.venv/%/.ready): .venv/%/.ready: pyproject.toml constraints/airflow-3.3.txt constraints/%.in constraints/%.txt $(UV)
+	@echo "Making .venv/$* (about a minute when nothing is cached) ..."
+	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" .venv/$*
+	@$(UV) pip install --quiet --python .venv/$*/bin/python \
+		--constraints constraints/airflow-3.3.txt --constraints constraints/$*.txt \
 		--build-constraints constraints/airflow-3.3.txt \
-		--editable '.[sandbox]' --group dev --requirements constraints/browser.in
+		--editable '.[sandbox]' --group dev --requirements constraints/$*.in
 	@touch $@
 
+.PHONY: $(EXTRAS:%=%-constraints)
+$(EXTRAS:%=%-constraints): %-constraints: $(UV)
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+		--constraints constraints/airflow-3.3.txt constraints/$*.in \
+		| grep --invert-match --line-regexp --fixed-strings --file constraints/airflow-3.3.txt \
+		> constraints/$*.txt
+
+# The browser is the system's own Chromium: apt-get install chromium. Elsewhere: make ... CHROMIUM=...
 .PHONY: screenshots
-screenshots: $(BROWSER)/.ready ## Take the pictures in docs/images, of Airflow's UI in Chromium
-	$(BROWSER)/bin/python -m scripts.screenshots
+screenshots: .venv/browser/.ready ## Take the pictures in docs/images, of Airflow's UI in Chromium
+	.venv/browser/bin/python -m scripts.screenshots
 
 .PHONY: test-ui
-test-ui: $(BROWSER)/.ready ## The test that uses Airflow's UI in Chromium
-	$(BROWSER)/bin/python -m pytest tests/system/test_ui.py $(ARGS)
-
-.PHONY: browser-constraints
-browser-constraints: $(UV) ## Bring the pins of the browser's client up to date with what is released
-	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
-		--constraints constraints/airflow-3.3.txt --output-file constraints/browser.txt constraints/browser.in
-
-DOCS := .venv/docs
-
-$(DOCS)/.ready: pyproject.toml constraints/airflow-3.3.txt constraints/docs.in constraints/docs.txt $(UV)
-	@echo "Making $(DOCS) (about a minute when nothing is cached) ..."
-	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" $(DOCS)
-	@$(UV) pip install --quiet --python $(DOCS)/bin/python \
-		--constraints constraints/airflow-3.3.txt --constraints constraints/docs.txt \
-		--build-constraints constraints/airflow-3.3.txt \
-		--editable '.[sandbox]' --requirements constraints/docs.in
-	@touch $@
+test-ui: .venv/browser/.ready ## The test that uses Airflow's UI in Chromium
+	.venv/browser/bin/python -m pytest tests/system/test_ui.py $(ARGS)
 
 .PHONY: docs
-docs: $(DOCS)/.ready ## The documentation, in build/docs
-	$(DOCS)/bin/sphinx-build -nW --keep-going -q docs build/docs
+docs: .venv/docs/.ready ## The documentation, in build/docs
+	.venv/docs/bin/sphinx-build -nW --keep-going -q docs build/docs
 	@echo "build/docs/index.html"
 
 .PHONY: docs-serve
 docs-serve: docs ## The same in a browser, until Ctrl-C
-	$(DOCS)/bin/python -m http.server --bind 127.0.0.1 --directory build/docs 8000
-
-.PHONY: docs-constraints
-docs-constraints: $(UV) ## Bring the pins of what builds the documentation up to date
-	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
-		--constraints constraints/airflow-3.3.txt --output-file constraints/docs.txt constraints/docs.in
+	.venv/docs/bin/python -m http.server --bind 127.0.0.1 --directory build/docs 8000
 
 # PostgreSQL and Redis are the system's own: apt-get install postgresql redis-server.
-DEPLOYED := .venv/deployed
-
-$(DEPLOYED)/.ready: pyproject.toml constraints/airflow-3.3.txt constraints/deployed.in constraints/deployed.txt $(UV)
-	@echo "Making $(DEPLOYED) (about a minute when nothing is cached) ..."
-	@$(UV) venv --quiet --clear --no-python-downloads --python "$(PYTHON)" $(DEPLOYED)
-	@$(UV) pip install --quiet --python $(DEPLOYED)/bin/python \
-		--constraints constraints/airflow-3.3.txt --constraints constraints/deployed.txt \
-		--build-constraints constraints/airflow-3.3.txt \
-		--editable '.[sandbox]' --group dev --requirements constraints/deployed.in
-	@touch $@
-
 .PHONY: test-deployed
-test-deployed: $(DEPLOYED)/.ready ## A fleet on PostgreSQL, Redis, Celery: a worker and a triggerer die
-	@$(DEPLOYED)/bin/python -m scripts.deployed
-	$(DEPLOYED)/bin/python -m pytest tests/system/test_deployed.py -s $(ARGS)
-
-.PHONY: deployed-constraints
-deployed-constraints: $(UV) ## Bring the pins of that deployment up to date with what is released
-	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
-		--constraints constraints/airflow-3.3.txt constraints/deployed.in \
-		| grep --invert-match --line-regexp --fixed-strings --file constraints/airflow-3.3.txt \
-		> constraints/deployed.txt
+test-deployed: .venv/deployed/.ready ## A fleet on PostgreSQL, Redis, Celery: a worker and a triggerer die
+	@.venv/deployed/bin/python -m scripts.deployed
+	.venv/deployed/bin/python -m pytest tests/system/test_deployed.py -s $(ARGS)
 
 .PHONY: soak
 soak: .venv/airflow-3.3/.ready ## A thousand random schedules of faults and crashes of each kind, and their table (20 minutes)
