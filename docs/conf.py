@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from pathlib import Path
 
 # autodoc imports the operators, and so Airflow: with a home of its own.
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-docs-"))
 
+sys.path.insert(0, str(Path(__file__).parent))
+import plots
+
 from airflow_provider_daocloud import __version__
+
+plots.main()
 
 project = "airflow-provider-daocloud"
 author = "airflow-provider-daocloud contributors"
