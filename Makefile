@@ -135,6 +135,10 @@ $(BENCH)/.ready: pyproject.toml constraints/benchmarks.in constraints/benchmarks
 bench: $(BENCH)/.ready ## What waiting costs, beside other providers (about 20 minutes)
 	$(BENCH)/bin/python -m benchmarks.waiting $(ARGS)
 
+.PHONY: bench-lists
+bench-lists: $(BENCH)/.ready ## What long lists cost
+	$(BENCH)/bin/python -m benchmarks.lists $(ARGS)
+
 .PHONY: bench-imports
 bench-imports: $(BENCH)/.ready ## What the import costs, beside other providers
 	$(BENCH)/bin/python -m benchmarks.imports $(ARGS)
