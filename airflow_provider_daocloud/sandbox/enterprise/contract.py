@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from airflow_provider_daocloud.sandbox.contract import LONGEST_BODY, Request, Response, Route
-from airflow_provider_daocloud.sandbox.enterprise import amamba_places, ghippo, kpanda_places
+from airflow_provider_daocloud.sandbox.enterprise import (
+    amamba_places,
+    amamba_workloads,
+    ghippo,
+    kpanda_places,
+    kpanda_workloads,
+)
 from airflow_provider_daocloud.sandbox.enterprise.users import ANONYMOUS, AccessKey, User
 from airflow_provider_daocloud.sandbox.enterprise.wire import (
     HTTP_STATUS,
@@ -39,7 +45,13 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 
-CALLS: tuple[CallRow, ...] = (*ghippo.CALLS, *kpanda_places.CALLS, *amamba_places.CALLS)
+CALLS: tuple[CallRow, ...] = (
+    *ghippo.CALLS,
+    *kpanda_places.CALLS,
+    *kpanda_workloads.CALLS,
+    *amamba_places.CALLS,
+    *amamba_workloads.CALLS,
+)
 CALL_NAMES = tuple(name for name, *_ in CALLS)
 _HANDLERS = {name: handler for name, _, _, handler in CALLS}
 # The calls by the number of their path's parts: there are many.

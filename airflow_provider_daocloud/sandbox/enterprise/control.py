@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.sandbox.controls import COMMON_ENDPOINTS, Controls, Json
+from airflow_provider_daocloud.sandbox.enterprise.images import ImagePlan
 from airflow_provider_daocloud.sandbox.enterprise.world import EnterpriseWorld
+
+if TYPE_CHECKING:
+    from airflow_provider_daocloud.sandbox.enterprise.workload import Workload
 
 
 class EnterpriseControls(Controls[EnterpriseWorld]):
@@ -22,6 +26,9 @@ class EnterpriseControls(Controls[EnterpriseWorld]):
         ("POST", "/clusters/{cluster}/namespaces", "add_namespace"),
         ("PATCH", "/clusters/{cluster}/namespaces/{namespace}", "change_namespace"),
         ("DELETE", "/products/{product}", "remove_product"),
+        ("POST", "/workloads", "add_workload"),
+        ("POST", "/images", "plan_image"),
+        ("DELETE", "/clusters/{cluster}/namespaces/{namespace}/pods/{pod}", "delete_pod"),
     )
 
     def state(self) -> Json:
@@ -37,6 +44,7 @@ class EnterpriseControls(Controls[EnterpriseWorld]):
                 "workspaces": [dataclasses.asdict(one) for one in places.workspaces.values()],
                 "clusters": [dataclasses.asdict(one) for one in places.clusters.values()],
                 "namespaces": [dataclasses.asdict(one) for one in places.namespaces.values()],
+                "workloads": [self._workload(one) for one in world.workloads.all()],
                 "faults": self._service.faults.listed(),
                 "held": self.held(),
             }
@@ -80,4 +88,28 @@ class EnterpriseControls(Controls[EnterpriseWorld]):
     def remove_product(self, product: str) -> Json:
         """Take a product out of the installation: its calls answer 404."""
         self._world.remove_product(product)
+        return {}
+
+    @staticmethod
+    def _workload(workload: Workload) -> Json:
+        place = {"cluster": workload.place.cluster, "namespace": workload.place.namespace}
+        pods = {pod.name: pod.phase for pod in workload.pods}
+        return {"kind": workload.kind, "name": workload.name, **place, "pods": pods}
+
+    def add_workload(
+        self, cluster: str, namespace: str, name: str, image: Any, **workload: Any
+    ) -> Json:
+        """Add a running workload: place, ``name``, ``image``, ``kind``, ``replicas``, spec."""
+        made = self._world.workloads.add(cluster, namespace, name, image, **workload)
+        return {"uid": made.uid}
+
+    def plan_image(self, image: str, **plan: Any) -> Json:
+        """Decide what containers of an ``image`` do: ``outcome``, ``log``, ``seconds``."""
+        made = ImagePlan(image, **plan)
+        self._world.workloads.images.plan(made)
+        return dataclasses.asdict(made)
+
+    def delete_pod(self, cluster: str, namespace: str, pod: str) -> Json:
+        """Delete a pod; its controller makes another."""
+        self._world.workloads.delete_pod(cluster, namespace, pod)
         return {}

@@ -11,7 +11,7 @@ STAGING, PRODUCTION = "staging", "production"
 
 
 def fill(world: EnterpriseWorld) -> None:
-    """Put two workspaces, three clusters and their namespaces into a world."""
+    """Put two workspaces, three clusters, their namespaces and workloads into a world."""
     places = world.places
     shop = places.add_workspace("shop")
     places.add_workspace("platform")
@@ -20,3 +20,8 @@ def fill(world: EnterpriseWorld) -> None:
         places.add_cluster(cluster, nodes=2)
         places.add_namespace(cluster, "default")
         places.add_namespace(cluster, "shop", workspace_id=shop.id)
+        add = world.workloads.add
+        web = {"web": "registry.example/shop/web:1.0", "proxy": "registry.example/proxy:2.3"}
+        add(cluster, "shop", "web", web, replicas=3)
+        add(cluster, "shop", "db", "registry.example/shop/db:1.0", kind="StatefulSet", replicas=2)
+        add(cluster, "shop", "agent", "registry.example/agent:1.0", kind="DaemonSet")

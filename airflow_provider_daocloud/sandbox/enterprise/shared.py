@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,3 +36,8 @@ class Shared:
     def after(self, seconds: float, when: float) -> float:
         """Return the moment so many seconds after ``when``, at the world's speed."""
         return when + seconds / self.options.speed
+
+
+def rfc3339(moment: float) -> str:
+    """Return a moment as Kubernetes writes it."""
+    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

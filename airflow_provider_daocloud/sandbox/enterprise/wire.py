@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -190,8 +189,3 @@ def stamp(moment: float | None, unit: Unit) -> str:
     if moment is None:
         return "0"
     return str(int(moment * 1000) if unit == "ms" else int(moment))
-
-
-def rfc3339(moment: float) -> str:
-    """Return a moment as Kubernetes writes it."""
-    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,6 +9,7 @@ from airflow_provider_daocloud.sandbox.enterprise.options import EnterpriseOptio
 from airflow_provider_daocloud.sandbox.enterprise.places import Places
 from airflow_provider_daocloud.sandbox.enterprise.shared import Shared
 from airflow_provider_daocloud.sandbox.enterprise.users import Users
+from airflow_provider_daocloud.sandbox.enterprise.workloads import Workloads
 from airflow_provider_daocloud.sandbox.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class EnterpriseWorld:
         self._shared = Shared(self.timeline, options or EnterpriseOptions(), seed)
         self.users = Users(self._shared)
         self.places = Places(self._shared)
+        self.workloads = Workloads(self._shared, self.places)
         # The installed products. The calls of one that is missing here answer 404.
         self.products = {"ghippo": "v0.48.1", "kpanda": "v0.49.0"}
         self.products["amamba"] = f"v0.{self.options.amamba_minor}.0"
