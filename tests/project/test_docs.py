@@ -63,3 +63,8 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     listed = set(re.findall(r"^([\w./-]+)$", (DOCS / "index.md").read_text(), re.M))
     pages = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md")}
     assert pages - listed == {"index"}
+
+
+def test_every_guide_is_there_in_chinese_too() -> None:
+    guides = {page.name for page in (DOCS / "guides").glob("*.md")} - {"examples.md"}
+    assert guides <= {page.name for page in (DOCS / "zh").glob("*.md")}

@@ -35,7 +35,7 @@ def blocks(page: str) -> list[str]:
     return [block.replace("source release-demo/bin/activate\n", "") for block in found]
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", "tutorial.zh.md"])
+@pytest.mark.parametrize("page", ["tutorial.md", "zh/tutorial.md"])
 def test_the_tutorial_ends_in_a_release(page: str, tmp_path: Path) -> None:
     port = free_port()
     install, *rest = (block.replace(PORT, port) for block in blocks(page))
