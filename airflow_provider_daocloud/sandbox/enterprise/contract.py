@@ -16,7 +16,9 @@ from urllib.parse import unquote
 
 from airflow_provider_daocloud.sandbox.contract import LONGEST_BODY, Request, Response, Route
 from airflow_provider_daocloud.sandbox.enterprise import (
+    amamba_pipelines,
     amamba_places,
+    amamba_runs,
     amamba_workloads,
     ghippo,
     kpanda_places,
@@ -51,6 +53,8 @@ CALLS: tuple[CallRow, ...] = (
     *kpanda_workloads.CALLS,
     *amamba_places.CALLS,
     *amamba_workloads.CALLS,
+    *amamba_pipelines.CALLS,
+    *amamba_runs.CALLS,
 )
 CALL_NAMES = tuple(name for name, *_ in CALLS)
 _HANDLERS = {name: handler for name, _, _, handler in CALLS}
@@ -61,8 +65,6 @@ for _name, _method, _pattern, _ in CALLS:
     _PATTERNS.setdefault(len(_parts), []).append((_name, _method, _parts))
 _UNKNOWN = Route("unknown", {})
 _PRODUCT = re.compile(r"(?:apis|api|unsafe)/(?:\w+\.)?(ghippo|kpanda|amamba)\.io/")
-# Calls without a token.
-_OPEN = frozenset({"start_by_webhook", "approve_by_link"})
 
 
 def route(prefix: str, method: str, path: str) -> Route:
@@ -169,14 +171,12 @@ def handle(world: EnterpriseWorld, request: Request, prefix: str = "") -> Respon
 
 def _handle(world: EnterpriseWorld, request: Request, prefix: str) -> Made:
     found = route(prefix, request.method, request.path)
-    user = ANONYMOUS
-    if found.call not in _OPEN:
-        key = _admitted(world, request)
-        user = key.user
-        wait = world.users.spend(key)
-        if wait is not None:
-            retry = {"Retry-After": str(math.ceil(wait))}
-            raise RefusalError(RESOURCE_EXHAUSTED, "too many requests", headers=retry)
+    key = _admitted(world, request)
+    user = key.user
+    wait = world.users.spend(key)
+    if wait is not None:
+        retry = {"Retry-After": str(math.ceil(wait))}
+        raise RefusalError(RESOURCE_EXHAUSTED, "too many requests", headers=retry)
     _check_installed(world, request, prefix)
     if found.call == "wrong_method":
         # A gateway makes this of a method that a path does not have.

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.sandbox.controls import COMMON_ENDPOINTS, Controls, Json
 from airflow_provider_daocloud.sandbox.enterprise.images import ImagePlan
+from airflow_provider_daocloud.sandbox.enterprise.pipelines import Parameter, Stage
 from airflow_provider_daocloud.sandbox.enterprise.world import EnterpriseWorld
 
 if TYPE_CHECKING:
+    from airflow_provider_daocloud.sandbox.enterprise.pipelines import Pipeline
     from airflow_provider_daocloud.sandbox.enterprise.workload import Workload
 
 
@@ -28,6 +30,7 @@ class EnterpriseControls(Controls[EnterpriseWorld]):
         ("DELETE", "/products/{product}", "remove_product"),
         ("POST", "/workloads", "add_workload"),
         ("POST", "/images", "plan_image"),
+        ("POST", "/pipelines", "add_pipeline"),
         ("DELETE", "/clusters/{cluster}/namespaces/{namespace}/pods/{pod}", "delete_pod"),
     )
 
@@ -45,6 +48,7 @@ class EnterpriseControls(Controls[EnterpriseWorld]):
                 "clusters": [dataclasses.asdict(one) for one in places.clusters.values()],
                 "namespaces": [dataclasses.asdict(one) for one in places.namespaces.values()],
                 "workloads": [self._workload(one) for one in world.workloads.all()],
+                "pipelines": [self._pipeline(one) for one in world.pipelines.all()],
                 "faults": self._service.faults.listed(),
                 "held": self.held(),
             }
@@ -113,3 +117,26 @@ class EnterpriseControls(Controls[EnterpriseWorld]):
         """Delete a pod; its controller makes another."""
         self._world.workloads.delete_pod(cluster, namespace, pod)
         return {}
+
+    @staticmethod
+    def _pipeline(pipeline: Pipeline) -> Json:
+        runs = {run.number: run.state for run in pipeline.runs}
+        return {"workspace_id": pipeline.workspace_id, "name": pipeline.name, "runs": runs}
+
+    def add_pipeline(
+        self,
+        workspace_id: int,
+        name: str,
+        stages: list[Json] | None = None,
+        parameters: list[Json] | None = None,
+        **pipeline: Any,
+    ) -> Json:
+        """Add a pipeline: ``workspace_id``, ``name``, ``stages``, ``parameters``..."""
+        made = self._world.pipelines.add(
+            workspace_id,
+            name,
+            [Stage(**one) for one in stages or ()],  # type: ignore[arg-type]
+            [Parameter(**one) for one in parameters or ()],  # type: ignore[arg-type]
+            **pipeline,
+        )
+        return self._pipeline(made)

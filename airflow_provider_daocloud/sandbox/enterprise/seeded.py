@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_daocloud.sandbox.enterprise.pipelines import Parameter, Stage
+
 if TYPE_CHECKING:
     from airflow_provider_daocloud.sandbox.enterprise.world import EnterpriseWorld
 
@@ -11,7 +13,7 @@ STAGING, PRODUCTION = "staging", "production"
 
 
 def fill(world: EnterpriseWorld) -> None:
-    """Put two workspaces, three clusters, their namespaces and workloads into a world."""
+    """Fill a world: workspaces, clusters, namespaces, workloads and pipelines."""
     places = world.places
     shop = places.add_workspace("shop")
     places.add_workspace("platform")
@@ -25,3 +27,8 @@ def fill(world: EnterpriseWorld) -> None:
         add(cluster, "shop", "web", web, replicas=3)
         add(cluster, "shop", "db", "registry.example/shop/db:1.0", kind="StatefulSet", replicas=2)
         add(cluster, "shop", "agent", "registry.example/agent:1.0", kind="DaemonSet")
+    build = [Stage("checkout"), Stage("build", log=["compiling"]), Stage("push")]
+    parameters = [Parameter("TAG", "latest"), Parameter("AIRFLOW_RUN")]
+    world.pipelines.add(shop.id, "build-web", build, parameters)
+    release = [Stage("build"), Stage("approve", input="Release to production?"), Stage("release")]
+    world.pipelines.add(shop.id, "release-web", release, parameters)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_daocloud.sandbox.enterprise.options import EnterpriseOptions
+from airflow_provider_daocloud.sandbox.enterprise.pipelines import Pipelines
 from airflow_provider_daocloud.sandbox.enterprise.places import Places
 from airflow_provider_daocloud.sandbox.enterprise.shared import Shared
 from airflow_provider_daocloud.sandbox.enterprise.users import Users
@@ -36,6 +37,7 @@ class EnterpriseWorld:
         self.users = Users(self._shared)
         self.places = Places(self._shared)
         self.workloads = Workloads(self._shared, self.places)
+        self.pipelines = Pipelines(self._shared, self.places)
         # The installed products. The calls of one that is missing here answer 404.
         self.products = {"ghippo": "v0.48.1", "kpanda": "v0.49.0"}
         self.products["amamba"] = f"v0.{self.options.amamba_minor}.0"
