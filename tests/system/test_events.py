@@ -145,11 +145,15 @@ def test_a_new_build_deploys_once_and_yesterdays_does_not(
     new = sandbox.world.build_flow("web").package_id
     assert (event["previous_package_id"], event["package_id"]) == (old, new)
     assert event["build_flow"]["name"] == "web"
-    # The app's asset has got its event from the redeploy.
+    # The app's asset has got its event from the redeploy, with what that returned.
     app = sandbox.world.app("web").id
     found = airflow.ask("GET", "/assets/events?limit=100")["asset_events"]
-    uris = [event["uri"] for event in found if event["source_task_id"] == "redeploy"]
-    assert uris == [f"daocloud://openapi.daocloud.io/apps/{app}"]
+    [told] = [event for event in found if event["source_task_id"] == "redeploy"]
+    assert told["uri"] == f"daocloud://127.0.0.1:{sandbox.port}/apps/{app}"
+    assert told["extra"]["app_name"] == "web"
+    assert told["extra"]["action_id"] in sandbox.world.actions
+    assert told["extra"]["release_name"] == "latest"
+    assert told["extra"]["previous_release_name"] == "v1.0.0"
 
 
 def test_a_failed_build_deploys_nothing_and_the_next_good_one_does(
