@@ -292,7 +292,7 @@ def test_declare_a_parameter(it: InProcess) -> None:
 
 
 def test_list_get_and_disable(it: InProcess) -> None:
-    listed = it.get(f"{P}?searchName=bui")["items"]
+    listed = it.get(f"{P}?searchName=uil")["items"]
     assert [one["name"] for one in listed] == ["build"]
     assert it.get(f"{P}/build")["buildConfig"]["discarderProperty"]["numToRetainValue"] == 10
     assert it.ask("POST", f"{P}/build:toggle", {"disable": True}).acted
