@@ -9,7 +9,7 @@ from collections.abc import MutableMapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Required, TypedDict
 
-from airflow_provider_daocloud.api.validation import IfBusy, OnAmbiguous
+from airflow_provider_daocloud.api.validation import IfBusy, OnAmbiguous, WorkloadKind
 
 Callback = Any
 
@@ -105,6 +105,31 @@ class RedeployArguments(AppOperatorArguments, total=False):
     rollback_on_failure: bool
 
 
+class EnterpriseOperatorArguments(TaskArguments, total=False):
+    """What the operators of DaoCloud Enterprise take of `DaoCloudBaseOperator`."""
+
+    wait_for_completion: bool
+    poll_interval: float | timedelta
+    timeout: float | timedelta
+    max_outage: float | timedelta
+    deferrable: bool | None
+    end_from_trigger: bool
+    durable: bool
+    on_ambiguous: OnAmbiguous
+    settle_time: float | timedelta
+
+
+class WorkloadOperatorArguments(EnterpriseOperatorArguments, total=False):
+    """What `DaoCloudWorkloadOperator` takes."""
+
+    workload_name: Required[str]
+    workload_kind: WorkloadKind
+    cluster: str | None
+    namespace: str | None
+    max_attempts: int
+    daocloud_conn_id: str
+
+
 class AirflowSensorArguments(TaskArguments, total=False):
     """What Airflow's own sensors take, without what `DaoCloudBaseSensor` takes in their place."""
 
@@ -115,14 +140,19 @@ class AirflowSensorArguments(TaskArguments, total=False):
     never_fail: bool
 
 
-class SensorArguments(AirflowSensorArguments, total=False):
-    """What `DaoCloudBaseSensor` takes."""
+class EnterpriseSensorArguments(AirflowSensorArguments, total=False):
+    """What the sensors of DaoCloud Enterprise take of `DaoCloudBaseSensor`."""
 
     max_outage: float | timedelta
-    daocloud_conn_id: str
     poke_interval: float | timedelta | None
     timeout: float | timedelta | None
     mode: str
     deferrable: bool | None
     end_from_trigger: bool
     start_from_trigger: bool
+
+
+class SensorArguments(EnterpriseSensorArguments, total=False):
+    """What `DaoCloudBaseSensor` takes."""
+
+    daocloud_conn_id: str

@@ -118,11 +118,11 @@ def _host_of(daocloud_conn_id: str) -> str:
     """Return the host of a connection that an environment variable defines, or DaoCloud's own."""
     from airflow.secrets.environment_variables import EnvironmentVariablesBackend
 
-    from airflow_provider_daocloud.api.endpoint import DEFAULT_HOST
     from airflow_provider_daocloud.hooks.connection import endpoint_of
+    from airflow_provider_daocloud.provider_info import OPEN_API
 
     connection = EnvironmentVariablesBackend().get_connection(daocloud_conn_id)
-    url = DEFAULT_HOST if connection is None else endpoint_of(connection).base_url
+    url = OPEN_API.default_host if connection is None else endpoint_of(connection).base_url
     where = urlsplit(url)
     return where.netloc.removesuffix(":443") if where.scheme == "https" else where.netloc
 
@@ -133,11 +133,9 @@ def describe_events(task: Any, context: Context, result: Mapping[str, Any]) -> N
     :param task: the operator or sensor.
     :param result: what it returns; what is None, and evidence, is left out.
     """
-    from airflow_provider_daocloud.resources.registry import resource
-
     if not task.outlets:
         return
-    path = resource(task.resource).dashboard_path.format(id=task.ref[0])
+    path = task.asset_path
     extra = {key: value for key, value in result.items() if value is not None and key != "evidence"}
     for outlet in task.outlets:
         uri = urlsplit(str(getattr(outlet, "uri", "")))

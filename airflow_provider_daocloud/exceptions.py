@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,10 @@ from airflow_provider_daocloud.api.errors import (
     DaoCloudError,
     InputError,
     OutageError,
+    PipelineRunFailedError,
     WaitError,
     WaitTimeoutError,
+    WorkloadFailedError,
 )
 from airflow_provider_daocloud.compat import (
     AirflowException,
@@ -47,6 +50,14 @@ class DaoCloudAppStateError(AppStateError, AirflowException):
     """The app is in a state that it was not to be in; the text has both."""
 
 
+class DaoCloudWorkloadFailedError(WorkloadFailedError, AirflowException):
+    """The rollout of a workload has failed; the text says why, with the events and the log."""
+
+
+class DaoCloudPipelineRunFailedError(PipelineRunFailedError, AirflowException):
+    """The run of a pipeline has failed; the text has the stage and the end of its log."""
+
+
 class DaoCloudWaitTimeoutError(WaitTimeoutError, AirflowException):
     """The time is up, and it is still pending."""
 
@@ -62,6 +73,8 @@ _AIRFLOW_CLASS: dict[type[WaitError], type[WaitError]] = {
     ActionFailedError: DaoCloudActionFailedError,
     BuildFailedError: DaoCloudBuildFailedError,
     AppStateError: DaoCloudAppStateError,
+    WorkloadFailedError: DaoCloudWorkloadFailedError,
+    PipelineRunFailedError: DaoCloudPipelineRunFailedError,
     WaitTimeoutError: DaoCloudWaitTimeoutError,
 }
 
@@ -96,6 +109,19 @@ def outcome_error(outcome: Outcome, failure: type[WaitError]) -> BaseException:
         "unreachable": OutageError,
     }[outcome.status]
     return airflow_error(kind(outcome.message, outcome.result))
+
+
+def explained(outcome: Outcome, causes: list[str]) -> Outcome:
+    """Return an outcome whose message has the causes, the first of them first.
+
+    :param outcome: how a wait ended.
+    :param causes: why, as far as it could be found out.
+    """
+    if not causes:
+        return outcome
+    first, *others = causes
+    more = "".join(f"\n  {other}" for other in others)
+    return replace(outcome, message=f"{first.rstrip('.')}. {outcome.message}{more}")
 
 
 def outcome_of(error: Exception) -> Outcome:

@@ -73,6 +73,44 @@ class StackLink(DashboardLink):
     xcom_key = "daocloud_stack_link"
 
 
+class ConsoleLink(DashboardLink):
+    """Base of the links into the console of DaoCloud Enterprise: the connection has their paths."""
+
+    # The endpoint's field that has the path, and the names in its braces, in the order of the id.
+    path_field: ClassVar[str]
+    names: ClassVar[tuple[str, ...]]
+
+    def url(self, endpoint: Endpoint, resource_id: object) -> str:
+        """Return the URL.
+
+        :param endpoint: where the connection leads.
+        :param resource_id: what identifies it: its parts, with slashes between them.
+        """
+        parts = (quote(part, safe="") for part in str(resource_id).split("/"))
+        path: str = getattr(endpoint, self.path_field)
+        return endpoint.dashboard_url + path.format(**dict(zip(self.names, parts, strict=True)))
+
+
+class WorkloadLink(ConsoleLink):
+    """The workload that a task acts on or waits for."""
+
+    name = "Workload in DaoCloud"
+    resource = "workload"
+    xcom_key = "daocloud_workload_link"
+    path_field = "workload_link"
+    names = ("cluster", "namespace", "kind", "name")
+
+
+class PipelineLink(ConsoleLink):
+    """The pipeline whose run a task starts or waits for."""
+
+    name = "Pipeline in DaoCloud"
+    resource = "workspace"
+    xcom_key = "daocloud_pipeline_link"
+    path_field = "pipeline_link"
+    names = ("workspace", "pipeline")
+
+
 def push_link(ti: Any, key: str, url: str) -> None:
     """Push the URL of one link to where Airflow reads it.
 
@@ -106,4 +144,4 @@ def push_links(task: Any, ti: Any, endpoint: Endpoint) -> None:
     """
     for link in task.operator_extra_links:
         if isinstance(link, DashboardLink):  # a subclass may have others too
-            push_link(ti, link.xcom_key, link.url(endpoint, task.ref[0]))
+            push_link(ti, link.xcom_key, link.url(endpoint, task.link_id))

@@ -129,3 +129,51 @@ class AppResult(TypedDict):
     package_id: str | None
     created_at: str | None
     last_operated_at: str | None
+
+
+class WorkloadResult(TypedDict):
+    """What `DaoCloudWorkloadSensor` returns: the workload, as Kubernetes has it.
+
+    ``images`` is the image of each container. Of a change that shows and was not waited for,
+    ``generation``, ``replicas`` and ``images`` are None.
+    """
+
+    cluster: str
+    namespace: str
+    workload_kind: str
+    workload_name: str
+    generation: int | None
+    replicas: int | None
+    images: dict[str, str] | None
+
+
+class WorkloadOperatorResult(WorkloadResult, OperatorResult):
+    """What the operators on workloads return."""
+
+
+class WorkloadDeployResult(WorkloadOperatorResult):
+    """What `DaoCloudWorkloadDeployOperator` and `DaoCloudWorkloadRollbackOperator` return.
+
+    ``previous_images`` are those that ran before, as text: ``web=registry/web:1.0``.
+    """
+
+    previous_images: str | None
+
+
+class PipelineRunResult(TypedDict):
+    """What `DaoCloudPipelineRunSensor` returns: ``GET …/pipelines/{name}/runs/{runId}``."""
+
+    run_id: str | None
+    workspace_id: str
+    pipeline_name: str
+    state: str | None
+    started_by: str | None
+    branch: str | None
+    commit: str | None
+    created_at: str | None
+    started_at: str | None
+    duration_seconds: float | None
+
+
+class RunPipelineResult(PipelineRunResult, OperatorResult):
+    """What `DaoCloudRunPipelineOperator` returns."""

@@ -19,11 +19,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.sandbox.pytest_plugin import daocloud_sandbox
+from airflow_provider_daocloud.sandbox.pytest_plugin import (
+    daocloud_enterprise_sandbox,
+    daocloud_sandbox,
+)
 from scripts import airflow_home as homes
 from tests.support import first_words
 
-__all__ = ["airflow_home", "daocloud_sandbox"]
+__all__ = ["airflow_home", "daocloud_enterprise_sandbox", "daocloud_sandbox"]
 
 _HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
 (_HOME / "dags").mkdir()

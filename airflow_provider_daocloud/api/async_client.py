@@ -85,13 +85,13 @@ class AsyncDaoCloudClient:
             raise UnreachableError(str(request), f"no answer came ({reason}).") from None
         now = self._clock()
         self.rate_limit = rate_limit(response, now=now, headers=request.api.limit_headers)
-        if not request.repeats:
-            return interpret(request, response, now=now, secret=self.endpoint.token)
         body, result = self._last.get(request, (None, None))
-        if response.status != 200 or response.body != body:
+        if not request.repeats or response.status != 200 or response.body != body:
             result = interpret(request, response, now=now, secret=self.endpoint.token)
+        if request.repeats:
             self._last[request] = response.body, result
-        return cast("T", result)
+        more = request.following(cast("T", result))
+        return cast("T", result) if more is None else await self.send(more)
 
     async def close(self) -> None:
         """Close the connection. The client stays usable."""

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
 from types import TracebackType
@@ -91,7 +91,10 @@ class DaoCloudClient:
         )
         retrying = Retrying(sleep=self._sleep, **options)
         response: T = retrying(self._send_once, request, within)
-        return response
+        more = request.following(response)
+        if more is None:
+            return response
+        return self.send(more, retry_timeout=retry_timeout, final=final, within=within)
 
     def close(self) -> None:
         """Close the pooled connections. The client stays usable."""
@@ -141,11 +144,16 @@ class DaoCloudClient:
     def _exchange(
         self, session: requests.Session, request: Request[Any], deadline: _Deadline
     ) -> Response:
+        headers = self.endpoint.headers(request.api)
+        form: bytes | None = None
+        if request.form:
+            form, headers["Content-Type"] = encode_form(request.body)
         with session.request(
             request.method,
             self.endpoint.url(request.path),
-            json=request.body,
-            headers=self.endpoint.headers(request.api),
+            json=None if request.form else request.body,
+            data=form,
+            headers=headers,
             timeout=(
                 min(self.endpoint.connect_timeout, deadline.seconds),
                 min(self.endpoint.read_timeout, deadline.seconds),
@@ -153,17 +161,17 @@ class DaoCloudClient:
             allow_redirects=False,
             stream=True,
         ) as response:
-            status, headers = response.status_code, response.headers
+            status, answered = response.status_code, response.headers
             deadline.status = status
             try:
-                body = Body(headers.get("Content-Encoding"))
+                body = Body(answered.get("Content-Encoding"))
                 for part in response.raw.stream(2**16, decode_content=False):
                     body.add(part)
-                return Response(status, headers, body.whole())
+                return Response(status, answered, body.whole())
             except BodyError:
                 if status < 300:
                     raise
-                return Response(status, headers, b"")  # what it says is in its status
+                return Response(status, answered, b"")  # what it says is in its status
 
     def _new_session(self) -> requests.Session:
         import requests
@@ -267,6 +275,16 @@ class _Deadline:
 
 
 _DEADLINE: ContextVar[_Deadline] = ContextVar("daocloud_deadline")
+
+
+def encode_form(fields: Mapping[str, str]) -> tuple[bytes, str]:
+    """Return a form as a body, and its content type; one without fields is a form, too.
+
+    :param fields: the values by name.
+    """
+    from urllib3 import encode_multipart_formdata
+
+    return encode_multipart_formdata(dict(fields))
 
 
 def _adapter(tls: ssl.SSLContext) -> requests.adapters.HTTPAdapter:

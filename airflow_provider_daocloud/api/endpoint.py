@@ -16,8 +16,6 @@ from airflow_provider_daocloud.api.generation import ApiGeneration
 if TYPE_CHECKING:
     import ssl
 
-DEFAULT_HOST = "https://openapi.daocloud.io"
-DEFAULT_PREFIX = "/v1"
 DEFAULT_DASHBOARD_URL = "https://dashboard.daocloud.io"
 
 

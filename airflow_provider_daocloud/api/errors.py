@@ -21,6 +21,8 @@
         ├── ActionFailedError    DaoCloud says that the action FAILED
         ├── BuildFailedError     DaoCloud says that the build failed
         ├── AppStateError        the app is in a state that it was not to be in
+        ├── WorkloadFailedError  the rollout of a workload has failed
+        ├── PipelineRunFailedError  the run of a pipeline has failed
         ├── OutageError          DaoCloud could not be read for too long
         └── WaitTimeoutError     the time is up, and it is still pending
 
@@ -173,6 +175,14 @@ class BuildFailedError(WaitError):
 
 class AppStateError(WaitError):
     """The app is in a state that it was not to be in."""
+
+
+class WorkloadFailedError(WaitError):
+    """The rollout of a workload has failed, or another client has changed the workload since."""
+
+
+class PipelineRunFailedError(WaitError):
+    """The run of a pipeline ended in FAILED, ERROR, CANCELED, NOT_BUILT, SKIPPED or UNSTABLE."""
 
 
 class OutageError(WaitError):

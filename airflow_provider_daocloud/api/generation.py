@@ -17,9 +17,11 @@ class ApiGeneration:
     :param error_fields: where an error body has its id, and its message.
     :param limit_headers: the headers of the rate limit, in small letters: the limit, what remains,
         and when it resets.
+    :param unknown_call: what a 404 means that is not in the API's own words: no error id.
     """
 
     name: str
     authorization: str
     error_fields: tuple[str, str]
     limit_headers: tuple[str, str, str] = X_RATE_LIMIT
+    unknown_call: str = ""

@@ -27,8 +27,12 @@ class State(StrEnum):
 
 @lru_cache(maxsize=256)
 def _known(states: type[State], word: str) -> State:
-    text = SAME_WORD.get(_fold(word), _fold(word))
-    return next((known for known in states if _fold(known.value) == text), states("UNKNOWN"))
+    text = _same(word)
+    return next((known for known in states if _same(known.value) == text), states("UNKNOWN"))
+
+
+def _same(word: str) -> str:
+    return SAME_WORD.get(_fold(word), _fold(word))
 
 
 class ShapeError(ValueError):

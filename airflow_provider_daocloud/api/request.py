@@ -11,6 +11,10 @@ from airflow_provider_daocloud.api.generation import ApiGeneration
 T = TypeVar("T")
 
 
+def nothing_follows(_: Any) -> None:
+    """Return None: the answer is whole."""
+
+
 @dataclass(frozen=True)
 class Request(Generic[T]):
     """One request to DaoCloud, and how to read its response."""
@@ -24,6 +28,12 @@ class Request(Generic[T]):
     not_found_hint: str = field(default="", repr=False, compare=False)
     # Whether it is sent again and again: the same bytes are then the same object, not parsed again.
     repeats: bool = field(default=False, kw_only=True, repr=False, compare=False)
+    # Whether the body, a mapping of text, is sent as a form (multipart) instead of JSON.
+    form: bool = field(default=False, kw_only=True, repr=False, compare=False)
+    # What is left to ask for, if the result is one page of several; its own result has all of them.
+    following: Callable[[Any], Request[T] | None] = field(
+        default=nothing_follows, kw_only=True, repr=False, compare=False
+    )
     # The API that it is a request of.
     api: ApiGeneration = field(kw_only=True, repr=False, compare=False)
 
@@ -35,6 +45,14 @@ class Request(Generic[T]):
     def record(self) -> dict[str, Any]:
         """Return what identifies the request, as JSON-safe data: two equal records ask the same."""
         return {"name": self.name, "path": self.path, "body": self.body}
+
+    def completed_by(self, seen: Any) -> Request[T]:  # noqa: ARG002 - most are complete
+        """Return the request as it is sent: what it says may depend on the resource.
+
+        :param seen: the resource as it is, before the request.
+        :raises InputError: it cannot be asked of this resource.
+        """
+        return self
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

@@ -192,6 +192,8 @@ def _failure(request: Request[Any], response: Response, now: float, secret: str)
     else:
         kind, problem = RefusedError, f"DaoCloud refuses the call (HTTP {status})."
     error_id, message = _error_body(response.body, secret, request.api.error_fields)
+    if kind is NotFoundError and error_id is None and request.api.unknown_call:
+        problem = f"{request.api.unknown_call} (HTTP {status})."
     return kind(
         str(request), problem, status=status, error_id=error_id, message=message, retry_at=retry_at
     )

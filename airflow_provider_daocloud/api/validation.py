@@ -41,6 +41,12 @@ AppAction = Literal["start", "stop", "restart"]
 
 APP_ACTIONS = ("start", "stop", "restart")
 
+WorkloadAction = AppAction
+
+WorkloadKind = Literal["deployment", "statefulset", "daemonset"]
+
+WORKLOAD_TYPES: tuple[WorkloadKind, ...] = ("deployment", "statefulset", "daemonset")
+
 OnAmbiguous = Literal["reconcile", "adopt", "resend", "fail"]
 
 ON_AMBIGUOUS = ("reconcile", "adopt", "resend", "fail")
@@ -121,6 +127,20 @@ def check_count(name: str, value: object) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(name, f"must be a whole number, 1 or more, not {value!r}.")
+    return value
+
+
+def whole_number(name: str, value: object) -> int:
+    """Return a whole number, 0 or more, also from its text.
+
+    :param name: the argument's name, for the error.
+    :param value: what was given, after rendering.
+    :raises InputError: it is none.
+    """
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(name, f"must be a whole number, 0 or more, not {value!r:.100}.")
     return value
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from airflow_provider_daocloud.api.errors import CallError
-from airflow_provider_daocloud.compat import BaseHook
+from airflow_provider_daocloud.api.errors import (
+    CallError,
+    DaoCloudError,
+    InputError,
+    NotFoundError,
+    ProtocolError,
+    RefusedError,
+)
+from airflow_provider_daocloud.compat import AirflowException, BaseHook
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud.api.client import DaoCloudClient
     from airflow_provider_daocloud.api.endpoint import Endpoint
     from airflow_provider_daocloud.api.request import Request
     from airflow_provider_daocloud.hooks.connection import ConnectionLike
+    from airflow_provider_daocloud.provider_info import ConnectionForm
 
 T = TypeVar("T")
 
@@ -21,6 +29,11 @@ class DaoCloudBaseHook(BaseHook):
 
     :param daocloud_conn_id: the id of the Connection.
     """
+
+    conn_name_attr = "daocloud_conn_id"
+    default_conn_name = "daocloud_default"
+    # The form of its connections.
+    form: ClassVar[ConnectionForm]
 
     @staticmethod
     def read_connection(connection: ConnectionLike) -> Endpoint:
@@ -37,6 +50,69 @@ class DaoCloudBaseHook(BaseHook):
         self._client: DaoCloudClient | None = None
         # Whether anything was read: what is refused after that may be so for a moment only.
         self.has_read = False
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's own fields, for Airflow before 3.2 (later lines read provider info)."""
+        # Both come with Airflow 2 alone; later lines read provider info, and never call this.
+        from flask_appbuilder.fieldwidgets import (  # type: ignore[import-not-found, unused-ignore]
+            BS3TextFieldWidget,
+        )
+        from wtforms import BooleanField, StringField  # type: ignore[import-untyped]
+
+        widgets: dict[str, Any] = {}
+        for name, (kind, label, text) in cls.form.fields.items():
+            if kind == "boolean":
+                widgets[name] = BooleanField(label, description=text)
+            else:
+                # Numbers are text here too: an IntegerField would refuse 2.5 and an empty box.
+                widgets[name] = StringField(label, description=text, widget=BS3TextFieldWidget())
+        return widgets
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels and placeholders, for Airflow before 3.2."""
+        return cls.form.ui_field_behaviour
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say whether the connection works, in words that help.
+
+        :return: whether it works, and what was seen or how to fix it.
+        """
+        try:
+            client = self.get_conn()
+        except (DaoCloudError, AirflowException) as e:  # a bad field; no such connection
+            return False, str(e)
+        except Exception as e:  # Airflow's own or a secrets backend's; its text may have a secret
+            conn_id = self.daocloud_conn_id
+            return False, f"Connection {conn_id!r} cannot be looked up ({type(e).__name__})."
+        where = client.endpoint.base_url
+        try:
+            return True, f"Connected to {where}. {self.check(client)}"
+        except CallError as e:
+            return False, f"{self.remedy(e, where)} {e}"
+        except InputError as e:  # the CA bundle cannot be used
+            return False, str(e)
+        finally:
+            self.close()
+
+    def check(self, client: DaoCloudClient) -> str:
+        """Ask what shows that the connection works; return what was seen, in a sentence.
+
+        :param client: sends the requests.
+        :raises CallError: it does not work.
+        """
+        raise NotImplementedError
+
+    def remedy(self, error: CallError, where: str) -> str:
+        """Say who is refused or does not answer, and what a person can do about it.
+
+        :param error: how the test ended.
+        :param where: the base URL.
+        """
+        if isinstance(error, (NotFoundError, ProtocolError, RefusedError)):
+            return f"No DaoCloud API answers at {where}. Are base URL and path prefix right?"
+        return f"{where} cannot be used now. Is the base URL right, and reachable from Airflow?"
 
     def get_conn(self) -> DaoCloudClient:
         """Return the client for the connection; made once, and nothing is sent.

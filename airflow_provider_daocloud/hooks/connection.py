@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_daocloud.api import environment as environments
-from airflow_provider_daocloud.api.endpoint import (
-    DEFAULT_DASHBOARD_URL,
-    DEFAULT_HOST,
-    DEFAULT_PREFIX,
-    Endpoint,
-)
+from airflow_provider_daocloud.api.endpoint import DEFAULT_DASHBOARD_URL, Endpoint
 from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.api.validation import check_seconds
-from airflow_provider_daocloud.provider_info import CONNECTION_TYPE, EXTRA_FIELDS
+from airflow_provider_daocloud.provider_info import OPEN_API, ConnectionForm
 
-FORM_PREFIX = f"extra__{CONNECTION_TYPE}__"
-
+E = TypeVar("E", bound=Endpoint)
 
 # Longer than anybody waits, and short enough for every socket.
 LONGEST_TIMEOUT = 86400.0
@@ -53,9 +47,26 @@ def endpoint_of(
     :param environment: the variables that say more of certificates and proxies.
     :raises InputError: a field is missing or unusable; the error names it, never the token.
     """
+    return read_with(_endpoint, connection, extras, environment)
+
+
+def read_with(
+    read: Callable[[ConnectionLike, Mapping[str, Any], Mapping[str, str]], E],
+    connection: ConnectionLike,
+    extras: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> E:
+    """Return what a connection is read as; every error names the connection and the field.
+
+    :param read: reads it, given its extras and the environment.
+    :param connection: the connection.
+    :param extras: its extras, if they were read already.
+    :param environment: the variables that say more of certificates and proxies.
+    :raises InputError: a field is missing or unusable.
+    """
     where = f"connection {connection.conn_id!r}"
     try:
-        return _endpoint(
+        return read(
             connection, _extras(connection.extra) if extras is None else extras, environment
         )
     except InputError as e:
@@ -74,24 +85,56 @@ _VARIABLES = ("_proxy", *(name.lower() for name in environments.CA_VARIABLES))
 def _endpoint(
     connection: ConnectionLike, extras: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Endpoint:
+    given = given_extras(OPEN_API, extras)
+    token = text_of("password", connection.password)
+    if not token:
+        raise InputError("password", "is empty: it must be the DaoCloud access token.")
+    return Endpoint(
+        token=token,
+        dashboard_url=dashboard_url(given.get("dashboard_url", DEFAULT_DASHBOARD_URL)),
+        **transport(OPEN_API, connection, given, environment),
+    )
+
+
+def given_extras(form: ConnectionForm, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the extras that are given.
+
+    :param form: which extras there are.
+    :param extras: as they are stored.
+    :raises InputError: there is one that nobody knows.
+    """
     if not all(isinstance(name, str) for name in extras):
         raise InputError("extra", "has a name that is not text.")
     # The Test button of Airflow 2 gives each name twice, once with this prefix.
-    extras = {name.removeprefix(FORM_PREFIX): value for name, value in extras.items()} | {
-        name: value for name, value in extras.items() if not name.startswith(FORM_PREFIX)
+    prefix = f"extra__{form.conn_type}__"
+    extras = {name.removeprefix(prefix): value for name, value in extras.items()} | {
+        name: value for name, value in extras.items() if not name.startswith(prefix)
     }
-    unknown = sorted(set(extras) - set(EXTRA_FIELDS))
+    unknown = sorted(set(extras) - set(form.fields))
     if unknown:
         raise InputError(
-            f"extra.{unknown[0]}", f"is not known. The known extras are: {', '.join(EXTRA_FIELDS)}."
+            f"extra.{unknown[0]}", f"is not known. The known extras are: {', '.join(form.fields)}."
         )
     # The form stores null or "" for a field that was left empty.
-    given = {name: value for name, value in extras.items() if value not in (None, "")}
+    return {name: value for name, value in extras.items() if value not in (None, "")}
+
+
+def transport(
+    form: ConnectionForm,
+    connection: ConnectionLike,
+    given: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the arguments of an `Endpoint` that say where it is, and how it is reached.
+
+    :param form: the defaults of the connection's type.
+    :param connection: the connection.
+    :param given: its extras.
+    :param environment: the variables that say more of certificates and proxies.
+    :raises InputError: a field is missing or unusable.
+    """
     flags = {name: _flag(name, given.get(name)) for name in ("skip_tls_verify", "allow_http")}
-    token = _text("password", connection.password)
-    if not token:
-        raise InputError("password", "is empty: it must be the DaoCloud access token.")
-    base_url = _base_url(connection, given.get("prefix"), allow_http=flags["allow_http"])
+    base_url = _base_url(form, connection, given.get("prefix"), allow_http=flags["allow_http"])
     if "proxies" in given:
         own = _proxies(given["proxies"]).get(urlsplit(base_url).scheme)
         proxy = (own, "extra.proxies") if own else None
@@ -101,25 +144,27 @@ def _endpoint(
     if "ca_bundle" in given:
         if flags["skip_tls_verify"]:
             raise InputError("extra.ca_bundle", "is given, and skip_tls_verify is on: choose one.")
-        verify = (_string("ca_bundle", given["ca_bundle"]), "extra.ca_bundle")
+        verify = (given_string("ca_bundle", given["ca_bundle"]), "extra.ca_bundle")
     elif verify[0] and any(url.startswith("https:") for url in (base_url, (proxy or ("",))[0])):
         verify = environments.ca_bundle(environment) or verify
-    return Endpoint(
-        base_url=base_url,
-        token=token,
-        verify=verify[0],
-        verify_field=verify[1],
-        connect_timeout=_seconds("connect_timeout", given.get("connect_timeout", 10.0)),
-        read_timeout=_seconds("read_timeout", given.get("read_timeout", 30.0)),
-        proxy=proxy[0] if proxy else None,
-        proxy_field=proxy[1] if proxy else "",
-        dashboard_url=_dashboard_url(given.get("dashboard_url", DEFAULT_DASHBOARD_URL)),
-    )
+    return {
+        "base_url": base_url,
+        "verify": verify[0],
+        "verify_field": verify[1],
+        "connect_timeout": _seconds("connect_timeout", given.get("connect_timeout", 10.0)),
+        "read_timeout": _seconds("read_timeout", given.get("read_timeout", 30.0)),
+        "proxy": proxy[0] if proxy else None,
+        "proxy_field": proxy[1] if proxy else "",
+    }
 
 
-def _base_url(connection: ConnectionLike, prefix: object, *, allow_http: bool) -> str:
-    host = _text("host", connection.host) or DEFAULT_HOST
-    schema = _text("schema", connection.schema)
+def _base_url(
+    form: ConnectionForm, connection: ConnectionLike, prefix: object, *, allow_http: bool
+) -> str:
+    host = text_of("host", connection.host) or form.default_host
+    if not host:
+        raise InputError("host", "is empty: give the base URL, such as https://dce.example.")
+    schema = text_of("schema", connection.schema)
     if "://" not in host:
         # "http://:token@host/https" is how Airflow's own HTTP connections name the scheme.
         scheme = schema or "https"
@@ -151,9 +196,9 @@ def _base_url(connection: ConnectionLike, prefix: object, *, allow_http: bool) -
     name = f"[{name}]" if ":" in name else name
     path = _path("host", parts.path)
     if prefix is not None:
-        path += _path("extra.prefix", _string("prefix", prefix))
+        path += _path("extra.prefix", given_string("prefix", prefix))
     elif not path:
-        path = DEFAULT_PREFIX
+        path = form.default_prefix
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{path}"
 
 
@@ -184,7 +229,13 @@ def _is_loopback(host: str) -> bool:
         return host.lower() in ("localhost", "localhost.")
 
 
-def _text(field: str, value: object) -> str:
+def text_of(field: str, value: object) -> str:
+    """Return the text of one of Airflow's own fields; a missing one is empty.
+
+    :param field: the field's name.
+    :param value: its value.
+    :raises InputError: it is no text.
+    """
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -243,14 +294,25 @@ def _seconds(name: str, value: object) -> float:
     return float(seconds)
 
 
-def _string(name: str, value: object) -> str:
+def given_string(name: str, value: object) -> str:
+    """Return the text of an extra.
+
+    :param name: the extra's name.
+    :param value: its value.
+    :raises InputError: it is no text.
+    """
     if not isinstance(value, str):
         raise InputError(f"extra.{name}", f"must be a string, not {type(value).__name__}.")
     return value.strip()
 
 
-def _dashboard_url(value: object) -> str:
-    url = _string("dashboard_url", value)
+def dashboard_url(value: object) -> str:
+    """Return where people see the installation.
+
+    :param value: the extra ``dashboard_url``.
+    :raises InputError: it is no URL, or has a secret in it.
+    """
+    url = given_string("dashboard_url", value)
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("https", "http") and environments.is_host(parts.hostname or "")

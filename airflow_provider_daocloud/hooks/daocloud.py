@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sized
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_daocloud import provider_info
 from airflow_provider_daocloud.api.errors import (
     AuthenticationError,
     CallError,
-    DaoCloudError,
     InputError,
-    NotFoundError,
     ProtocolError,
     RateLimitedError,
     RefusedError,
 )
 from airflow_provider_daocloud.api.validation import DEFAULT_MAX_OUTAGE, check_seconds, checked_name
-from airflow_provider_daocloud.compat import AirflowException
 from airflow_provider_daocloud.hooks.base import DaoCloudBaseHook
 
 if TYPE_CHECKING:
+    from airflow_provider_daocloud.api.client import DaoCloudClient
     from airflow_provider_daocloud.api.endpoint import Endpoint
     from airflow_provider_daocloud.api.openapi.actions import Action
     from airflow_provider_daocloud.api.openapi.apps import App
@@ -45,10 +43,10 @@ class DaoCloudHook(DaoCloudBaseHook):
     :param daocloud_conn_id: the id of a Connection of type ``daocloud``.
     """
 
-    conn_name_attr = "daocloud_conn_id"
     default_conn_name = "daocloud_default"
-    conn_type = provider_info.CONNECTION_TYPE
-    hook_name = "DaoCloud"
+    form = provider_info.OPEN_API
+    conn_type = form.conn_type
+    hook_name = form.hook_name
 
     @staticmethod
     def read_connection(connection: ConnectionLike) -> Endpoint:
@@ -57,60 +55,45 @@ class DaoCloudHook(DaoCloudBaseHook):
 
         return endpoint_of(connection)
 
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's own fields, for Airflow before 3.2 (later lines read provider info)."""
-        # Both come with Airflow 2 alone; later lines read provider info, and never call this.
-        from flask_appbuilder.fieldwidgets import (  # type: ignore[import-not-found, unused-ignore]
-            BS3TextFieldWidget,
-        )
-        from wtforms import BooleanField, StringField  # type: ignore[import-untyped]
+    def check(self, client: DaoCloudClient) -> str:
+        """Ask ``GET /v1/apps`` and build flows; return what the access token sees.
 
-        widgets: dict[str, Any] = {}
-        for name, (kind, label, text) in provider_info.EXTRA_FIELDS.items():
-            if kind == "boolean":
-                widgets[name] = BooleanField(label, description=text)
-            else:
-                # Numbers are text here too: an IntegerField would refuse 2.5 and an empty box.
-                widgets[name] = StringField(label, description=text, widget=BS3TextFieldWidget())
-        return widgets
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return labels and placeholders, for Airflow before 3.2."""
-        return provider_info.UI_FIELD_BEHAVIOUR
-
-    def test_connection(self) -> tuple[bool, str]:
-        """Say whether the connection works, in words that help: ``GET /v1/apps`` and build flows.
-
-        :return: whether it works, and what was seen or how to fix it.
+        :param client: sends them.
         """
         from airflow_provider_daocloud.api.openapi.apps import list_apps
         from airflow_provider_daocloud.api.openapi.builds import list_build_flows
 
-        try:
-            client = self.get_conn()
-        except (DaoCloudError, AirflowException) as e:  # a bad field; no such connection
-            return False, str(e)
-        except Exception as e:  # Airflow's own or a secrets backend's; its text may have a secret
-            conn_id = self.daocloud_conn_id
-            return False, f"Connection {conn_id!r} cannot be looked up ({type(e).__name__})."
-        where = client.endpoint.base_url
-        try:
-            # A person is waiting at the button; and where no API answers, a wrong base URL is far
-            # likelier than a proxy's page that passes.
-            apps = client.send(list_apps(), retry_timeout=5, final=ProtocolError)
-            flows = client.send(list_build_flows(), retry_timeout=5, final=ProtocolError)
-        except CallError as e:
-            return False, f"{_remedy(e, where)} {e}"
-        except InputError as e:  # the CA bundle cannot be used
-            return False, str(e)
-        finally:
-            self.close()
+        # A person is waiting at the button; and where no API answers, a wrong base URL is far
+        # likelier than a proxy's page that passes.
+        apps = client.send(list_apps(), retry_timeout=5, final=ProtocolError)
+        flows = client.send(list_build_flows(), retry_timeout=5, final=ProtocolError)
         seen = f"{_count(apps, 'app')} and {_count(flows, 'build flow')}"
         remaining = client.rate_limit.remaining if client.rate_limit else None
         calls = "" if remaining is None else f" Calls left in this hour: {remaining}."
-        return True, f"Connected to {where}. The access token sees {seen}.{calls}"
+        return f"The access token sees {seen}.{calls}"
+
+    def remedy(self, error: CallError, where: str) -> str:
+        """Say who is refused or does not answer, and what a person can do about it.
+
+        :param error: how the test ended.
+        :param where: the base URL.
+        """
+        match error:
+            case AuthenticationError():
+                return (
+                    f"{where} refuses the access token. Is it current, whole and of this "
+                    "installation?"
+                )
+            case RateLimitedError():
+                wait = "later"
+                if error.retry_at is not None:
+                    wait = f"in {max(1, round((error.retry_at - time.time()) / 60))} min"
+                return f"{where} takes the access token, but its calls are spent: try again {wait}."
+            case RefusedError() if error.status == 403:
+                return (
+                    f"{where} refuses the account of the access token. Is it allowed to list apps?"
+                )
+        return super().remedy(error, where)
 
     def list_build_flows(self) -> tuple[BuildFlow, ...]:
         """``GET /v1/build-flows``: return all build flows that the token can see."""
@@ -360,22 +343,3 @@ class DaoCloudHook(DaoCloudBaseHook):
 
 def _count(found: Sized, name: str) -> str:
     return f"{len(found)} {name}" + ("" if len(found) == 1 else "s")
-
-
-def _remedy(error: CallError, where: str) -> str:
-    """Say who is refused or does not answer, and what a person can do about it."""
-    match error:
-        case AuthenticationError():
-            return (
-                f"{where} refuses the access token. Is it current, whole and of this installation?"
-            )
-        case RateLimitedError():
-            wait = "later"
-            if error.retry_at is not None:
-                wait = f"in {max(1, round((error.retry_at - time.time()) / 60))} min"
-            return f"{where} takes the access token, but its calls are spent: try again {wait}."
-        case RefusedError() if error.status == 403:
-            return f"{where} refuses the account of the access token. Is it allowed to list apps?"
-        case NotFoundError() | ProtocolError() | RefusedError():
-            return f"No DaoCloud API answers at {where}. Are base URL and path prefix right?"
-    return f"{where} cannot be used now. Is the base URL right, and reachable from Airflow?"

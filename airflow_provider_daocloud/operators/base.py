@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,6 +22,7 @@ from airflow_provider_daocloud.api.validation import (
 )
 from airflow_provider_daocloud.compat import BaseOperator
 from airflow_provider_daocloud.exceptions import FailsWhenUnmapped
+from airflow_provider_daocloud.hooks.base import DaoCloudBaseHook
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.references import Reference
 from airflow_provider_daocloud.triggers.deferral import default_deferrable
@@ -134,10 +135,11 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
         """Return the resource that is acted on."""
 
     @abstractmethod
-    def wait_for(self, receipt: str) -> Wait:
+    def wait_for(self, receipt: str, progress: Progress) -> Wait:
         """Return the wait for what was accepted.
 
         :param receipt: what the service gave for it.
+        :param progress: how far the invocation is.
         """
 
     def policy(self) -> Policy:
@@ -151,6 +153,17 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
 
         :param context: Airflow's.
         """
+
+    def read_first(self, send: Callable[[Request[Any]], Any]) -> None:
+        """Read what the request depends on, when it is known what is acted on.
+
+        :param send: sends a request.
+        :raises InputError: an argument is unusable.
+        """
+
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return what the trigger gets beside what all get."""
+        return {}
 
     def nothing_to_do(self, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
         """Return what the task returns, if nothing is to be submitted at all.
@@ -188,7 +201,7 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
         return {f"{self.resource}_name": progress.resource_name}
 
     @cached_property
-    def hook(self) -> DaoCloudHook:
+    def hook(self) -> DaoCloudBaseHook:
         """The hook of the connection."""
         return DaoCloudHook(self.daocloud_conn_id)
 

@@ -104,10 +104,11 @@ class DaoCloudAppOperator(AppReference, DaoCloudBaseOperator):
 
         return AppEvidence(self.app_id)
 
-    def wait_for(self, receipt: str) -> Wait:
+    def wait_for(self, receipt: str, progress: Progress) -> Wait:  # noqa: ARG002 - it is always the same
         """Return the wait for an action.
 
         :param receipt: its id.
+        :param progress: not used.
         """
         from airflow_provider_daocloud.resources.openapi.app import ActionWait
 
@@ -373,10 +374,11 @@ class DaoCloudTriggerBuildOperator(BuildFlowReference, DaoCloudBaseOperator):
 
         return BuildFlowEvidence(self.build_flow_id)
 
-    def wait_for(self, receipt: str) -> Wait:
+    def wait_for(self, receipt: str, progress: Progress) -> Wait:  # noqa: ARG002 - it is always the same
         """Return the wait for a build.
 
         :param receipt: its id.
+        :param progress: not used.
         """
         from airflow_provider_daocloud.resources.openapi.build_flow import BuildWait
 
@@ -449,10 +451,11 @@ class DaoCloudStackActionOperator(StackReference, DaoCloudBaseOperator):
 
         return StackEvidence(self.stack_id)
 
-    def wait_for(self, receipt: str) -> Wait:
+    def wait_for(self, receipt: str, progress: Progress) -> Wait:  # noqa: ARG002 - it is always the same
         """Return the wait for an action.
 
         :param receipt: its id.
+        :param progress: not used.
         """
         from airflow_provider_daocloud.resources.openapi.stack import StackActionWait
 

@@ -45,6 +45,7 @@ from airflow_provider_daocloud.core.waiting.wording import short
 from airflow_provider_daocloud.exceptions import (
     DaoCloudRolledBackError,
     airflow_errors,
+    explained,
     outcome_error,
 )
 from airflow_provider_daocloud.links import push_links
@@ -105,6 +106,7 @@ class Execution:
             if nothing is not None:
                 return self._finished(nothing | self.task.result_fields(self._named(Progress())))
             self._find_id()
+            self.task.read_first(self.send)
             self.task.request(Progress())  # a bad argument ends here, before anything is sent
             endpoint = self.task.hook.get_conn().endpoint
             push_links(self.task, self.context["ti"], endpoint)
@@ -248,7 +250,7 @@ class Execution:
         )
 
     def _named(self, progress: Progress) -> Progress:
-        return replace(progress, resource_name=progress.resource_name or self.task.ref[1])
+        return replace(progress, resource_name=progress.resource_name or self.task.resource_name)
 
     def _submitted(self, submission: Submission, previous: str | None, receipt: str) -> str:
         shown = previous and self.task.previous_release_key
@@ -265,7 +267,7 @@ class Execution:
         return Submission(
             request=task.request(progress),
             evidence=task.evidence(),
-            wait_for=task.wait_for,
+            wait_for=lambda receipt: task.wait_for(receipt, progress),
             journal=self.journal,
             invocation=self.invocation,
             send=self.send,
@@ -304,7 +306,7 @@ class Execution:
     def _wait(self, progress: Progress, command: Await) -> Wait:
         match command.target:
             case "action":
-                return self.task.wait_for(progress.receipt or "")
+                return self.task.wait_for(progress.receipt or "", progress)
             case "existing run":
                 return self.task.existing_run(command.snapshot or {})
             case "state":
@@ -367,6 +369,7 @@ class Execution:
             resource_name=progress.resource_name,
             result_fields=task.result_fields(progress),
             checkpoint=asdict(checkpoint),
+            **task.trigger_arguments(),
         )
         task.hook.close()
         task.defer(trigger=trigger, method_name="execute_complete", timeout=limit.backstop)
@@ -379,6 +382,9 @@ class Execution:
         if verifying and up:
             outcome = self._observe_once_more(progress, outcome)
         failure = self.task.desired_state(progress).failure if verifying else self.task.failure
+        if progress.step == "wait" and outcome.status in ("failed", "timeout"):
+            wait = self._wait(progress, Await("action"))
+            outcome = explained(outcome, self.task.causes(wait))
         match outcome.status:
             case "succeeded":
                 result = outcome.result or {}
@@ -479,6 +485,7 @@ class Execution:
 
     def _find_id(self, found_id: str | None = None) -> None:
         """Set the id, if a name was given: the checkpoint's, or what one list shows."""
+        self.task.take_defaults(self.task.hook.get_conn().endpoint)
         if found_id is not None:
             self.task.take_id(found_id)
         names.resolve(

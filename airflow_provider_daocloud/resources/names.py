@@ -54,6 +54,14 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
+def name_field(kind: str) -> str:
+    """Return the argument that takes a name.
+
+    :param kind: the resource's kind.
+    """
+    return resource(kind).name_field or f"{kind}_name"
+
+
 def find(kind: str, listed: Iterable[T], name: str) -> T:
     """Return the one resource that has a name.
 
@@ -62,7 +70,7 @@ def find(kind: str, listed: Iterable[T], name: str) -> T:
     :param name: the name, exactly.
     :raises NameMatchError: none has it, or several have.
     """
-    return find_all(kind, listed, (name,), field=f"{kind}_name")[0]
+    return find_all(kind, listed, (name,), field=name_field(kind))[0]
 
 
 def find_all(kind: str, listed: Iterable[T], wanted: Iterable[str], field: str) -> tuple[T, ...]:
@@ -148,7 +156,7 @@ class NameWait:
 
     def __post_init__(self) -> None:
         """Refuse what is no name, before anything is sent."""
-        name = checked_name(f"{self.resource_kind}_name", self.name)
+        name = checked_name(name_field(self.resource_kind), self.name)
         object.__setattr__(self, "name", name)
 
     def request(self) -> Request[Any]:

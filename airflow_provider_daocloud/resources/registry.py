@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.core.polling.poller import Strategy
 from airflow_provider_daocloud.core.polling.strategies import Individual
+from airflow_provider_daocloud.core.waiting.wait import Wait
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,17 @@ class Resource:
     :param list_request: returns the request that lists all, to look up names.
     :param distinguishing: the fields in which two of the same name differ.
     :param dashboard_path: where a person sees one, with ``{id}`` in it.
-    :param polling: how each kind of wait for it is polled.
+    :param polling: how each kind of wait for it is polled; where that differs from wait to wait,
+        what returns it for one.
+    :param name_field: the argument that takes a name; by default ``kind`` with ``_name``.
     """
 
     kind: str
     list_request: Callable[[], Request[tuple[Any, ...]]]
     distinguishing: tuple[str, ...]
     dashboard_path: str
-    polling: Mapping[str, Strategy]
+    polling: Mapping[str, Strategy | Callable[[Any], Strategy]]
+    name_field: str = ""
 
 
 _RESOURCES: dict[str, Resource] = {}
@@ -51,12 +55,13 @@ def resource(kind: str) -> Resource:
     return _RESOURCES[kind]
 
 
-def strategy_of(wait_kind: str) -> Strategy:
-    """Return how waits of a kind are polled: individually, if their resource says nothing else.
+def strategy_of(wait: Wait) -> Strategy:
+    """Return how a wait is polled: individually, if its resource says nothing else.
 
-    :param wait_kind: the wait's kind.
+    :param wait: the wait.
     """
     for known in _RESOURCES.values():
-        if wait_kind in known.polling:
-            return known.polling[wait_kind]
+        found = known.polling.get(wait.kind)
+        if found is not None:
+            return found(wait) if callable(found) else found
     return _INDIVIDUAL

@@ -37,10 +37,12 @@ from airflow_provider_daocloud.compat import (
 )
 from airflow_provider_daocloud.exceptions import (
     FailsWhenUnmapped,
+    explained,
     outcome_error,
     outcome_of,
     was_mapped,
 )
+from airflow_provider_daocloud.hooks.base import DaoCloudBaseHook
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
 from airflow_provider_daocloud.links import push_links
 from airflow_provider_daocloud.references import Reference
@@ -170,7 +172,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         return self.trigger_class(**self.wait_arguments()).wait()
 
     @cached_property
-    def hook(self) -> DaoCloudHook:
+    def hook(self) -> DaoCloudBaseHook:
         """The hook of the connection."""
         return DaoCloudHook(self.daocloud_conn_id)
 
@@ -247,6 +249,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         """Return what to wait for, when the list was read that its name is looked up in."""
         from airflow_provider_daocloud.resources.names import resolve
 
+        self.take_defaults(self.hook.get_conn().endpoint)
         resolve(
             self,
             lambda: self.wait().request(),
@@ -265,7 +268,7 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         try:
             wait = self._found()
             wait_state = {"read": self.hook.has_read}
-            tracker = Tracker(wait, began, self.max_outage, wait_state, self.ref[1])
+            tracker = Tracker(wait, began, self.max_outage, wait_state, self.resource_name)
             self._push_links(context)
             try:
                 observation = tracker.saw(self._ask(tracker))
@@ -407,8 +410,16 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         within = time_left(tracker.started_at + self.timeout, time.time())
         return self.hook.observe(tracker.wait.request(), within=within)
 
+    def _explained(self, outcome: Outcome) -> Outcome:
+        if outcome.status not in ("failed", "timeout"):
+            return outcome
+        try:
+            return explained(outcome, self.causes(self.wait()))
+        except InputError:  # the time was up before the resource was found
+            return outcome
+
     def _end(self, outcome: Outcome) -> NoReturn:
-        error = outcome_error(outcome, self.failure)
+        error = outcome_error(self._explained(outcome), self.failure)
         if isinstance(error, WaitTimeoutError):
             error = AirflowSensorTimeout(str(error))
         if self.never_fail or (self.soft_fail and outcome.status != "unreachable"):
@@ -441,10 +452,11 @@ class DaoCloudBaseSensor(FailsWhenUnmapped, TextFields, Reference, BaseSensorOpe
         from airflow_provider_daocloud.core.waiting.tracker import Tracker
         from airflow_provider_daocloud.resources.names import NameWait, lookup_of
 
+        self.take_defaults(self.hook.get_conn().endpoint)
         lookup = lookup_of(self, lambda: self.wait().request())
         wait = lookup or self.wait()
         wait.request()  # a bad id ends here, before anything is sent
-        tracker = Tracker(wait, time.time(), self.max_outage, resource_name=self.ref[1])
+        tracker = Tracker(wait, time.time(), self.max_outage, resource_name=self.resource_name)
         store = self._store(context)
         match store.get(STATE_KEY) if store is not None else None:
             case {

@@ -121,8 +121,9 @@ def why_not_start_from_trigger(task: Any, values: Iterable[object]) -> str | Non
     """
     if airflow_version() < (3, 3):
         return "Airflow before 3.3 cannot render the trigger's arguments"
-    if task.ref[1] is not None:
-        return f"a worker looks up the id that {task.resource}_name stands for"
+    why_a_worker: str | None = task.why_a_worker_starts_it()
+    if why_a_worker is not None:
+        return why_a_worker
     native = task.render_template_as_native_obj
     if native is None:
         dag = task.get_dag()

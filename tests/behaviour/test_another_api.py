@@ -213,6 +213,9 @@ class WidgetEvidence:
     def release(self, snapshot: Snapshot) -> None:
         return None
 
+    def receipt_shown(self, record: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+        return None
+
     def receipt(self, accepted: int) -> str:
         return str(accepted)
 
@@ -304,7 +307,7 @@ class ResizeOperator(WidgetReference, DaoCloudBaseOperator):
     def evidence(self) -> WidgetEvidence:
         return WidgetEvidence(self.group, self.name)
 
-    def wait_for(self, receipt: str) -> WidgetWait:
+    def wait_for(self, receipt: str, progress: Progress) -> WidgetWait:
         return WidgetWait(self.group, self.name, int(receipt))
 
 

@@ -18,10 +18,14 @@ REFERENCE = "".join(page.read_text() for page in sorted((DOCS / "reference").glo
 TROUBLESHOOTING = (DOCS / "troubleshooting.md").read_text()
 PUBLIC = (
     "operators.daocloud",
+    "operators.enterprise",
     "sensors.daocloud",
+    "sensors.enterprise",
     "hooks.daocloud",
+    "hooks.enterprise",
     "notifications.daocloud",
     "triggers.daocloud",
+    "triggers.enterprise",
     *(("triggers.events",) if AIRFLOW >= (3, 0) else ()),
 )
 PUBLIC_KINDS = (BaseException, BaseHook, BaseNotifier, BaseOperator, BaseTrigger)

@@ -17,11 +17,14 @@ from airflow_provider_daocloud.core.submission.plan import Progress
 from airflow_provider_daocloud.core.waiting.tracker import Tracker
 from airflow_provider_daocloud.core.waiting.wait import Outcome
 from airflow_provider_daocloud.operators import daocloud as operators
+from airflow_provider_daocloud.operators import enterprise as enterprise_operators
 from airflow_provider_daocloud.operators.execution import Checkpoint
 from airflow_provider_daocloud.sensors import daocloud as sensors
+from airflow_provider_daocloud.sensors import enterprise as enterprise_sensors
 from airflow_provider_daocloud.sensors.base import STATE_KEY
 from airflow_provider_daocloud.sensors.daocloud import DaoCloudAppSensor
 from airflow_provider_daocloud.triggers import daocloud as triggers
+from airflow_provider_daocloud.triggers import enterprise
 from tests.support.results import SCHEMAS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -48,6 +51,14 @@ TRIGGERS: list[tuple[type[triggers.DaoCloudTrigger], dict[str, Any]]] = [
     (triggers.DaoCloudBuildFlowTrigger, {"build_flow_id": "a"}),
     (triggers.DaoCloudBuildTrigger, {"build_flow_id": "a", "build_id": "1"}),
     (triggers.DaoCloudStackActionTrigger, {"stack_id": "a", "action_id": "b"}),
+    (
+        enterprise.DaoCloudWorkloadTrigger,
+        {"cluster": "a", "namespace": "b", "workload_kind": "deployment", "workload_name": "c"},
+    ),
+    (
+        enterprise.DaoCloudPipelineRunTrigger,
+        {"workspace_id": "1", "pipeline_name": "a", "run_id": "2"},
+    ),
 ]
 
 
@@ -75,7 +86,8 @@ def test_the_sensors_entry() -> None:
 def test_the_triggers(kind: type[triggers.DaoCloudTrigger], arguments: dict[str, Any]) -> None:
     """Each trigger stores what all do, and what it waits for."""
     path, stored = kind(**arguments).serialize()
-    assert path == f"airflow_provider_daocloud.triggers.daocloud.{kind.__name__}"
+    module = "daocloud" if kind.__name__ in vars(triggers) else "enterprise"
+    assert path == f"airflow_provider_daocloud.triggers.{module}.{kind.__name__}"
     assert set(stored) == ROWS["every trigger's arguments"] | ROWS[f"`{kind.__name__}`"]
 
 
@@ -83,10 +95,10 @@ def test_every_trigger_is_documented() -> None:
     known = {kind for kind, _ in TRIGGERS}
     found = {
         thing
-        for thing in vars(triggers).values()
+        for thing in (*vars(triggers).values(), *vars(enterprise).values())
         if isinstance(thing, type)
         and issubclass(thing, triggers.DaoCloudTrigger)
-        and thing is not triggers.DaoCloudTrigger
+        and thing not in (triggers.DaoCloudTrigger, enterprise.DaoCloudEnterpriseTrigger)
     }
     assert found == known
 
@@ -121,9 +133,14 @@ def test_the_results() -> None:
 def test_every_operator_and_sensor_has_a_schema() -> None:
     public = [
         found
-        for module in (operators, sensors)
+        for module in (operators, enterprise_operators, sensors, enterprise_sensors)
         for found in vars(module).values()
         if isinstance(found, type) and found.__module__ == module.__name__
     ]
-    abstract = {operators.DaoCloudAppOperator}
-    assert set(public) - abstract == set(SCHEMAS)
+    abstract = {
+        operators.DaoCloudAppOperator,
+        enterprise_operators.Marked,
+        enterprise_operators.DaoCloudWorkloadOperator,
+    }
+    without_result = {enterprise_operators.DaoCloudPipelineInputOperator}
+    assert set(public) - abstract - without_result == set(SCHEMAS)

@@ -14,12 +14,23 @@ from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudStackActionOperator,
     DaoCloudTriggerBuildOperator,
 )
+from airflow_provider_daocloud.operators.enterprise import (
+    DaoCloudRunPipelineOperator,
+    DaoCloudWorkloadActionOperator,
+    DaoCloudWorkloadDeployOperator,
+    DaoCloudWorkloadRollbackOperator,
+    DaoCloudWorkloadScaleOperator,
+)
 from airflow_provider_daocloud.sensors.daocloud import (
     DaoCloudActionSensor,
     DaoCloudAppSensor,
     DaoCloudBuildFlowSensor,
     DaoCloudBuildSensor,
     DaoCloudStackActionSensor,
+)
+from airflow_provider_daocloud.sensors.enterprise import (
+    DaoCloudPipelineRunSensor,
+    DaoCloudWorkloadSensor,
 )
 
 SCHEMAS: dict[type, Any] = {
@@ -33,6 +44,13 @@ SCHEMAS: dict[type, Any] = {
     DaoCloudBuildSensor: results.BuildSensorResult,
     DaoCloudBuildFlowSensor: results.BuildFlowResult,
     DaoCloudAppSensor: results.AppResult,
+    DaoCloudWorkloadDeployOperator: results.WorkloadDeployResult,
+    DaoCloudWorkloadRollbackOperator: results.WorkloadDeployResult,
+    DaoCloudWorkloadActionOperator: results.WorkloadOperatorResult,
+    DaoCloudWorkloadScaleOperator: results.WorkloadOperatorResult,
+    DaoCloudWorkloadSensor: results.WorkloadResult,
+    DaoCloudRunPipelineOperator: results.RunPipelineResult,
+    DaoCloudPipelineRunSensor: results.PipelineRunResult,
 }
 
 

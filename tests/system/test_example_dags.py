@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox, Served
+from airflow_provider_daocloud.sandbox.enterprise.server import EnterpriseSandbox
 from tests.support.modes import AIRFLOW
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
@@ -269,3 +270,60 @@ def test_a_release_to_be_approved_asks_between_the_two_apps(dags_folder: Path) -
     assert approve.upstream_task_ids == {stage.task_id}
     assert release.upstream_task_ids == {approve.task_id}
     assert stage.release_name == release.release_name
+
+
+# --- DaoCloud Enterprise ------------------------------------------------------------------------
+
+
+def images(sandbox: EnterpriseSandbox, cluster: str) -> dict[str, str]:
+    web = sandbox.world.workloads.find("Deployment", cluster, "shop", "web")
+    return {one["name"]: one["image"] for one in web.spec["template"]["spec"]["containers"]}
+
+
+QUICK = {"poll_interval": 0.1}
+
+
+def test_enterprise_release_builds_and_deploys_to_both_clusters(
+    run_dag: RunDag, daocloud_enterprise_sandbox: EnterpriseSandbox
+) -> None:
+    daocloud_enterprise_sandbox.set_options(speed=20.0)
+
+    run = run_dag("daocloud_enterprise_release", {"tag": "2.0"}, QUICK)
+
+    assert states(run)["undo_staging"] == ["skipped"]
+    assert run.state == "success"
+    assert daocloud_enterprise_sandbox.effects == {"start_run": 1, "patch_deployment": 2}
+    for cluster in ("staging", "production"):
+        assert images(daocloud_enterprise_sandbox, cluster) == {
+            "web": "registry.example/shop/web:2.0",
+            "proxy": "registry.example/proxy:2.3",
+        }
+
+
+def test_enterprise_release_goes_back_everywhere_if_production_fails(
+    run_dag: RunDag, daocloud_enterprise_sandbox: EnterpriseSandbox
+) -> None:
+    world = daocloud_enterprise_sandbox.world
+    daocloud_enterprise_sandbox.set_options(speed=20.0)
+    web = world.workloads.find("Deployment", "production", "shop", "web")
+    world.workloads.patch(web, {"spec": {"progressDeadlineSeconds": 20}})
+    # No room for one more pod there.
+    world.places.namespace("production", "shop").pod_quota = len(world.workloads.pods.of(web.place))
+
+    run = run_dag("daocloud_enterprise_release", {"tag": "2.0"}, QUICK)
+
+    assert states(run)["deploy_to_production"] == ["failed"]
+    assert states(run)["undo_staging"] == ["success"]
+    for cluster in ("staging", "production"):
+        assert images(daocloud_enterprise_sandbox, cluster)["web"].endswith(":1.0")
+
+
+def test_enterprise_nightly_restart(
+    run_dag: RunDag, daocloud_enterprise_sandbox: EnterpriseSandbox
+) -> None:
+    daocloud_enterprise_sandbox.set_options(speed=20.0)
+
+    run = run_dag("daocloud_enterprise_nightly_restart", None, QUICK)
+
+    assert run.state == "success"
+    assert daocloud_enterprise_sandbox.effects == {"patch_stateful_set": 1, "patch_deployment": 1}

@@ -59,7 +59,7 @@ def test_a_person_sets_up_a_connection_runs_the_pipeline_and_follows_its_links(
 ) -> None:
     """Add, test, fix, test again, run, and from each task to its place in the dashboard."""
     labels = tour.add_connection(sandbox, WRONG)
-    own = [label for _, label, _ in provider_info.EXTRA_FIELDS.values()]
+    own = [label for _, label, _ in provider_info.OPEN_API.fields.values()]
     assert set(labels) >= {"Base URL", "Access token", "Port", *own}
     assert not {"Login", "Schema", "Host", "Password"} & set(labels)
 

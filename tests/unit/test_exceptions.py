@@ -42,6 +42,8 @@ WAITS: dict[type[WaitError], type[WaitError]] = {
     errors.ActionFailedError: exceptions.DaoCloudActionFailedError,
     errors.BuildFailedError: exceptions.DaoCloudBuildFailedError,
     errors.AppStateError: exceptions.DaoCloudAppStateError,
+    errors.WorkloadFailedError: exceptions.DaoCloudWorkloadFailedError,
+    errors.PipelineRunFailedError: exceptions.DaoCloudPipelineRunFailedError,
     errors.WaitTimeoutError: exceptions.DaoCloudWaitTimeoutError,
 }
 RESULT = {"state": "FAILED"}

@@ -23,7 +23,7 @@ from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, RateL
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.core.polling.queue import PollQueue
 from airflow_provider_daocloud.core.polling.subscription import Subscription
-from airflow_provider_daocloud.core.waiting.wait import Outcome, is_permanent
+from airflow_provider_daocloud.core.waiting.wait import Outcome, Wait, is_permanent
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Poller:
     """Observes DaoCloud for all waits that were added, as long as there are any.
 
     :param client: sends the requests.
-    :param strategy_of: returns how waits of a kind are polled.
+    :param strategy_of: returns how a wait is polled.
     :param clock: seconds since the epoch. For tests.
     :param metrics: takes the numbers of waits and requests.
     """
@@ -80,7 +80,7 @@ class Poller:
         self,
         client: AsyncDaoCloudClient,
         *,
-        strategy_of: Callable[[str], Strategy],
+        strategy_of: Callable[[Wait], Strategy],
         clock: Callable[[], float] = time.time,
         metrics: Metrics | None = None,
     ) -> None:
@@ -197,7 +197,7 @@ class Poller:
             self._group(subscription).observed(subscription)
 
     def _group(self, subscription: Subscription) -> Group:
-        strategy = self._strategy_of(subscription.tracker.wait.kind)
+        strategy = self._strategy_of(subscription.tracker.wait)
         if strategy not in self._groups:
             self._groups[strategy] = strategy.group(self)
         return self._groups[strategy]

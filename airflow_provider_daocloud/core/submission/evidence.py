@@ -96,6 +96,15 @@ class Evidence(Protocol):
         :param snapshot: what it showed.
         """
 
+    def receipt_shown(self, record: Mapping[str, Any], seen: Any) -> str | None:
+        """Return the receipt of a request, if the resource itself shows that it was accepted.
+
+        Then the request is not sent again, whoever sent it, and can be waited for.
+
+        :param record: the request, as `Request.record` gives it.
+        :param seen: what `request` returned.
+        """
+
     def receipt(self, accepted: Any) -> str:
         """Return by what an accepted request can be waited for: an id, or a revision.
 

@@ -41,6 +41,7 @@ class Progress:
     :param receipt: what the service gave for the submission that is waited for or verified.
     :param result: what came of that submission, while its state is being verified.
     :param resource_name: what people call the resource, if it is known.
+    :param failures: how many submissions have failed so far, in all tries.
     """
 
     step: Step = "submit"
@@ -51,6 +52,7 @@ class Progress:
     receipt: str | None = None
     result: dict[str, Any] | None = None
     resource_name: str | None = None
+    failures: int = 0
 
     @classmethod
     def of_json(cls, data: Any) -> Progress:
@@ -71,6 +73,7 @@ class Progress:
             progress.step not in STEPS
             or progress.goal not in GOALS
             or type(progress.attempt) is not int
+            or type(progress.failures) is not int
             or not all(isinstance(text, str | None) for text in texts)
             or not isinstance(progress.result, dict | None)
         ):
@@ -268,6 +271,7 @@ def _after_failure(
     progress: Progress, error: BaseException, policy: Policy
 ) -> tuple[Progress, Command]:
     why = str(error).rstrip(".")
+    progress = replace(progress, failures=progress.failures + 1)
     previous = progress.previous_release
     if progress.goal == "rollback":
         story = f"{progress.failure_reason} Rolling back to {previous} failed too: {why}."

@@ -29,7 +29,7 @@ from airflow_provider_daocloud.api.errors import (
 )
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.validation import DEFAULT_SETTLE_TIME, IfBusy, OnAmbiguous
-from airflow_provider_daocloud.core.submission.evidence import Evidence, Snapshot
+from airflow_provider_daocloud.core.submission.evidence import Evidence, Snapshot, Verdict
 from airflow_provider_daocloud.core.submission.journal import Entry, Invocation, Journal
 from airflow_provider_daocloud.core.submission.plan import (
     ExistingRun,
@@ -225,6 +225,14 @@ class Submission:
     def _send_once(self) -> Submitted | ExistingRun | Resolved | None:
         seen = self._idle()
         now = self._snapshot(seen)
+        shown = self.evidence.receipt_shown(self.record, seen)
+        if shown is not None:
+            self.log("%s shows it already: nothing was sent.", capitalized(self._title))
+            self._take_previous_release(now)
+            self.journal.intend(
+                Entry(self.invocation, self.record, now, "accepted", shown, progress=self.progress)
+            )
+            return Submitted(shown, reconnected=True)
         if self._doubted is not None and now != self._doubted:
             return self._reconcile(self._doubted, "It counted as never arrived")
         if self.if_busy == "join" and self.evidence.is_busy(seen):
@@ -245,13 +253,12 @@ class Submission:
                 f"Airflow asked the task to end: nothing was sent ({self.request})."
             )
         before = self._doubted or now
-        if self.progress.previous_release is None:
-            self.progress = replace(self.progress, previous_release=self.evidence.release(before))
+        self._take_previous_release(before)
         self.journal.intend(
             Entry(self.invocation, self.record, before, "intended", progress=self.progress)
         )
         try:
-            accepted = self.send(self.request)
+            accepted = self.send(self.request.completed_by(seen))
         except (OutcomeUnknownError, ProtocolError) as e:
             why = str(e)
             if isinstance(e, ProtocolError) or 200 <= (e.status or 0) < 300:
@@ -266,7 +273,11 @@ class Submission:
         self.journal.note(phase="accepted", receipt=receipt)
         return Submitted(receipt)
 
-    def _refused(self, error: CallError | WaitError) -> Resolved | None:
+    def _take_previous_release(self, before: Snapshot) -> None:
+        if self.progress.previous_release is None:
+            self.progress = replace(self.progress, previous_release=self.evidence.release(before))
+
+    def _refused(self, error: CallError | WaitError) -> Submitted | Resolved | None:
         """Wait, if it was refused while something else is in progress; None: send again."""
         if self._doubted is None:
             self.journal.note(phase="rejected")
@@ -308,7 +319,7 @@ class Submission:
 
     # --- a request that may or may not have arrived ---------------------------------------------
 
-    def _reconcile(self, before: Snapshot, why: str) -> Resolved | None:
+    def _reconcile(self, before: Snapshot, why: str) -> Submitted | Resolved | None:
         """Find out what became of a request. None means that it is to be sent (again).
 
         :param before: the resource as it was before the request.
@@ -329,16 +340,7 @@ class Submission:
         except (CallError, WaitError) as e:
             raise self._unknown(f"{why}. It cannot be read: {e}", before, None) from None
         now = self._snapshot(seen)
-        try:
-            verdict = self.evidence.verdict(
-                self.record,
-                before,
-                now,
-                change_seen=change_seen,
-                trust_any=self.on_ambiguous == "adopt",
-            )
-        except KeyError:
-            raise UnreadableEntryError("its entry is damaged.") from None
+        verdict = self._verdict(before, now, change_seen=change_seen)
         if verdict == "absent":
             title, seconds = capitalized(self._title), in_words(self.settle_time)
             self.log("%s did not change in %s: it never arrived. %s.", title, seconds, why)
@@ -346,7 +348,8 @@ class Submission:
                 raise self._unknown(why, before, now)
             self._doubted = before
             return None
-        if verdict == "unknown" or self.needs_id:
+        receipt = self.evidence.receipt_shown(self.record, seen)
+        if verdict == "unknown" or (self.needs_id and receipt is None):
             raise self._unknown(why, before, now)
         self.log(
             "The request arrived, as %s shows: before %s, now %s. %s.",
@@ -355,9 +358,24 @@ class Submission:
             self.evidence.describe_snapshot(now),
             why,
         )
+        if receipt is not None:
+            self.journal.note(phase="accepted", receipt=receipt)
+            return Submitted(receipt, reconnected=True)
         result = self._adopted({"before": dict(before.shown), "now": dict(now.shown)})
         self.journal.note(phase="finished", result=result)
         return Resolved(result)
+
+    def _verdict(self, before: Snapshot, now: Snapshot, *, change_seen: bool) -> Verdict:
+        try:
+            return self.evidence.verdict(
+                self.record,
+                before,
+                now,
+                change_seen=change_seen,
+                trust_any=self.on_ambiguous == "adopt",
+            )
+        except KeyError:
+            raise UnreadableEntryError("its entry is damaged.") from None
 
     def _observe_for_settle_time(self, before: Snapshot) -> tuple[Any, bool]:
         """Observe the resource for the settle time, and on until nothing is in progress on it.
@@ -369,9 +387,14 @@ class Submission:
         changed = self.journal.entry is not None and self.journal.entry.change_seen
         while True:
             seen = self._observe()
-            if not changed and self._snapshot(seen) != before:
+            now = self._snapshot(seen)
+            if not changed and now != before:
                 changed = True
                 self.journal.note(change_seen=True)
+            if self.evidence.receipt_shown(self.record, seen) is not None and (
+                self._verdict(before, now, change_seen=changed) == "present"
+            ):
+                return seen, changed  # it shows, and need not be waited for
             busy = self.evidence.is_busy(seen)
             if self.clock() >= until and (not busy or self._is_late()):
                 return seen, changed or busy

@@ -237,6 +237,9 @@ class AppEvidence:
         release: str | None = snapshot.shown["release_name"]
         return release
 
+    def receipt_shown(self, record: Mapping[str, Any], seen: App) -> None:
+        """Return None: an action leaves no id there."""
+
     def receipt(self, accepted: str) -> str:
         """Return the action id."""
         return accepted

@@ -245,6 +245,9 @@ class BuildFlowEvidence:
     def release(self, snapshot: Snapshot) -> None:
         """Return None: a build flow has no release."""
 
+    def receipt_shown(self, record: Mapping[str, Any], seen: BuildFlow) -> None:
+        """Return None: a build flow lists no builds."""
+
     def receipt(self, accepted: Build) -> str:
         """Return the build's id."""
         return accepted.id

@@ -119,6 +119,9 @@ class StackEvidence:
     def release(self, snapshot: Snapshot) -> None:
         """Return None: a stack has no release."""
 
+    def receipt_shown(self, record: Mapping[str, Any], seen: Stack) -> None:
+        """Return None: an action leaves no id there."""
+
     def receipt(self, accepted: str) -> str:
         """Return the action id."""
         return accepted

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseHook, Connection
 
 from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.hooks.connection import endpoint_of
-from airflow_provider_daocloud.provider_info import EXTRA_FIELDS
+from airflow_provider_daocloud.provider_info import OPEN_API
 
 TOKEN = "tok-5f0c2b77d1e94a"
 DEFAULT = "https://openapi.daocloud.io/v1"
@@ -356,7 +356,7 @@ def test_whatever_else_a_backend_gives() -> None:
     assert TOKEN not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", EXTRA_FIELDS)
+@pytest.mark.parametrize("name", OPEN_API.fields)
 def test_known_extras_are_named(name: str) -> None:
     """An unknown extra is answered with all those that are known."""
     assert name in problem({"nope": 1})
@@ -424,5 +424,7 @@ def test_what_the_test_button_of_airflow_2_sends() -> None:
 
 def test_what_the_form_of_airflow_2_stores() -> None:
     """A form that was saved with nothing filled in gives the defaults."""
-    empty = {name: False if kind == "boolean" else "" for name, (kind, *_) in EXTRA_FIELDS.items()}
+    empty = {
+        name: False if kind == "boolean" else "" for name, (kind, *_) in OPEN_API.fields.items()
+    }
     assert endpoint_of(connection(empty)) == endpoint_of(connection())

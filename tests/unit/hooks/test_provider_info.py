@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from airflow_provider_daocloud import __version__, provider_info
-from airflow_provider_daocloud.hooks.connection import endpoint_of
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.hooks.enterprise import DaoCloudEnterpriseHook
 from tests.support.package import UNUSABLE, classes
 
 INFO = provider_info.get_provider_info()
@@ -86,46 +86,64 @@ def test_what_the_package_has_is_listed() -> None:
         assert modules <= set(listed)
 
 
-def test_connection_type() -> None:
+HOOKS: list[Any] = [DaoCloudHook, DaoCloudEnterpriseHook]
+by_hook = pytest.mark.parametrize("hook", HOOKS)
+
+
+def described(hook: Any) -> dict[str, Any]:
+    """Return what the metadata says of a hook's connection type."""
+    (found,) = [one for one in INFO["connection-types"] if one["hook-name"] == hook.hook_name]
+    return dict(found)
+
+
+def test_every_connection_type_has_its_hook() -> None:
+    assert len(INFO["connection-types"]) == len(HOOKS)
+
+
+@by_hook
+def test_connection_type(hook: Any) -> None:
     """The connection type leads to the hook, and both agree about its names."""
-    (connection_type,) = INFO["connection-types"]
+    connection_type = described(hook)
     module, _, name = connection_type["hook-class-name"].rpartition(".")
-    assert getattr(importlib.import_module(module), name) is DaoCloudHook
-    assert DaoCloudHook.conn_type == connection_type["connection-type"] == "daocloud"
-    assert DaoCloudHook.hook_name == connection_type["hook-name"] == "DaoCloud"
-    assert DaoCloudHook.conn_name_attr == "daocloud_conn_id"
-    assert DaoCloudHook.default_conn_name == "daocloud_default"
+    assert getattr(importlib.import_module(module), name) is hook
+    assert hook.conn_type == connection_type["connection-type"]
+    assert hook.conn_name_attr == "daocloud_conn_id"
+    assert hook.default_conn_name == f"{hook.conn_type}_default"
+    assert hook().daocloud_conn_id == hook.default_conn_name
 
 
-def test_no_field_of_the_form_is_required() -> None:
+@by_hook
+def test_no_field_of_the_form_is_required(hook: Any) -> None:
     """Each field may be left empty: a type that is not nullable would be marked as required."""
-    fields = INFO["connection-types"][0]["conn-fields"]
-    assert fields.keys() == provider_info.EXTRA_FIELDS.keys()
+    fields = described(hook)["conn-fields"]
+    assert fields.keys() == hook.form.fields.keys()
     for field in fields.values():
         assert "null" in field["schema"]["type"]
         assert field["label"]
         assert field["description"]
 
 
-def test_form_and_connection_know_the_same_extras() -> None:
+@by_hook
+def test_form_and_connection_know_the_same_extras(hook: Any) -> None:
     """What the form offers is what the connection takes: all of it, and left empty."""
     from airflow.providers.common.compat.sdk import Connection
 
     connection: Any = Connection(
         conn_id="x",
-        conn_type="daocloud",
+        conn_type=hook.conn_type,
+        host="https://dc.example/v1",
         password="token",
-        extra=json.dumps(dict.fromkeys(provider_info.EXTRA_FIELDS)),
+        extra=json.dumps(dict.fromkeys(hook.form.fields)),
     )
-    assert endpoint_of(connection).base_url == "https://openapi.daocloud.io/v1"
+    assert hook.read_connection(connection).base_url == "https://dc.example/v1"
 
 
-def test_behaviour_of_the_form() -> None:
+@by_hook
+def test_behaviour_of_the_form(hook: Any) -> None:
     """Labels and placeholders fit Airflow's schema, for old and new lines alike."""
-    behaviour = DaoCloudHook.get_ui_field_behaviour()
+    behaviour = hook.get_ui_field_behaviour()
     jsonschema.validate(behaviour, schema("customized_form_field_behaviours.schema.json"))
-    new = INFO["connection-types"][0]["ui-field-behaviour"]
-    assert new == {
+    assert described(hook)["ui-field-behaviour"] == {
         "hidden-fields": behaviour["hidden_fields"],
         "relabeling": behaviour["relabeling"],
         "placeholders": behaviour["placeholders"],
@@ -134,15 +152,16 @@ def test_behaviour_of_the_form() -> None:
     assert "port" not in behaviour["hidden_fields"]
 
 
-def test_form_of_airflow_2() -> None:
+@by_hook
+def test_form_of_airflow_2(hook: Any) -> None:
     """Before 3.2 the hook makes the form's fields: the same ones, as widgets."""
     pytest.importorskip("flask_appbuilder", reason="only Airflow 2 has forms of this kind")
     import wtforms  # type: ignore[import-untyped]
 
-    widgets = DaoCloudHook.get_connection_form_widgets()
-    assert widgets.keys() == provider_info.EXTRA_FIELDS.keys()
+    widgets = hook.get_connection_form_widgets()
+    assert widgets.keys() == hook.form.fields.keys()
     form = type("Form", (wtforms.Form,), widgets)()
-    for name, (kind, label, text) in provider_info.EXTRA_FIELDS.items():
+    for name, (kind, label, text) in hook.form.fields.items():
         field = form[name]
         assert (field.label.text, field.description) == (label, text)
         assert isinstance(field, wtforms.BooleanField) == (kind == "boolean")

@@ -116,7 +116,7 @@ def test_a_subclass_may_have_links_of_its_own() -> None:
         def get_link(self, operator: Any, *, ti_key: Any) -> str:
             return "https://other.example"
 
-    task = SimpleNamespace(operator_extra_links=(Other(), links.AppLink()), ref=("a", None))
+    task = SimpleNamespace(operator_extra_links=(Other(), links.AppLink()), link_id="a")
     pushed: dict[str, str] = {}
     ti = task_instance(lambda key, value: pushed.update({key: value}))
     links.push_links(task, ti, Endpoint("https://x/v1", "t", dashboard_url=BASE))

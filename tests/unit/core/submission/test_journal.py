@@ -146,6 +146,7 @@ FIELDS = {
     "progress.receipt": "text or nothing",
     "progress.result": "object or nothing",
     "progress.resource_name": "text or nothing",
+    "progress.failures": "number",
 }
 
 

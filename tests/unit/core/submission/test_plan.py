@@ -135,6 +135,7 @@ def test_attempts_are_counted() -> None:
                     progress,
                     step="submit",
                     attempt=progress.attempt + 1,
+                    failures=progress.failures + 1,
                     receipt=None,
                     result=None,
                 )

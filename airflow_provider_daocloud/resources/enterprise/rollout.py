@@ -1,0 +1,116 @@
+"""How far a rollout is: as ``kubectl rollout status`` judges it, from the whole object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from airflow_provider_daocloud.api.enterprise.workloads import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStatus:
+    """How far a rollout is.
+
+    :param verdict: whether it is done, goes on, or has failed.
+    :param state: that in words, as the rest of a sentence that begins with *it is*.
+    :param problem: why it failed.
+    :param note: what a person should know while it goes on.
+    """
+
+    verdict: Literal["succeeded", "pending", "failed"]
+    state: str
+    problem: str = ""
+    note: str = ""
+
+
+def rollout_status(seen: Workload) -> RolloutStatus:
+    """Return how far the rollout of a workload is.
+
+    :param seen: the workload.
+    """
+    if seen.number("status", "observedGeneration") < seen.generation:
+        return RolloutStatus("pending", "not noticed by its controller yet")
+    judge = {
+        "deployment": _deployment,
+        "statefulset": _stateful_set,
+        "daemonset": _daemon_set,
+    }[seen.kind]
+    return judge(seen)
+
+
+def _deployment(seen: Workload) -> RolloutStatus:
+    conditions = _conditions(seen)
+    wanted = 1 if seen.replicas is None else seen.replicas
+    updated = seen.number("status", "updatedReplicas")
+    available = seen.number("status", "availableReplicas")
+    old = seen.number("status", "replicas") - updated
+    progressing = conditions.get("Progressing", {})
+    failure = conditions.get("ReplicaFailure", {})
+    why = str(failure.get("message") or "") if failure.get("status") == "True" else ""
+    if seen.object["spec"].get("paused"):
+        state = f"paused, {updated} of {wanted} new pods"
+        return RolloutStatus("pending", state, note="its rollout is paused")
+    if progressing.get("reason") == "ProgressDeadlineExceeded":
+        problem = f"made no progress in its deadline: {available} of {wanted} pods are available"
+        return RolloutStatus("failed", "past its deadline", problem + (f"; {why}" if why else ""))
+    if updated < wanted:
+        return RolloutStatus("pending", f"rolling out, {updated} of {wanted} new pods", note=why)
+    if old > 0:
+        return RolloutStatus("pending", f"rolling out, {old} old pods are still there")
+    if available < updated:
+        state = f"rolling out, {available} of {wanted} new pods are available"
+        return RolloutStatus("pending", state)
+    return RolloutStatus("succeeded", _rolled_out(wanted))
+
+
+def _stateful_set(seen: Workload) -> RolloutStatus:
+    wanted = 1 if seen.replicas is None else seen.replicas
+    ready = seen.number("status", "readyReplicas")
+    updated = seen.number("status", "updatedReplicas")
+    partition = seen.number("spec", "updateStrategy", "rollingUpdate", "partition")
+    status = seen.object["status"]
+    note = _by_hand(seen)
+    if ready < wanted:
+        return RolloutStatus("pending", f"rolling out, {ready} of {wanted} pods ready", note=note)
+    if partition > 0:
+        due = max(wanted - partition, 0)
+        if updated < due:
+            state = f"rolling out, {updated} of {due} new pods"
+            return RolloutStatus("pending", state, note=note)
+        return RolloutStatus("succeeded", f"rolled out up to its partition ({partition})")
+    if status.get("updateRevision") != status.get("currentRevision"):
+        state = f"rolling out, {updated} of {wanted} new pods"
+        return RolloutStatus("pending", state, note=note)
+    return RolloutStatus("succeeded", _rolled_out(wanted))
+
+
+def _daemon_set(seen: Workload) -> RolloutStatus:
+    wanted = seen.number("status", "desiredNumberScheduled")
+    updated = seen.number("status", "updatedNumberScheduled")
+    available = seen.number("status", "numberAvailable")
+    note = _by_hand(seen)
+    if updated < wanted:
+        return RolloutStatus("pending", f"rolling out, {updated} of {wanted} new pods", note=note)
+    if available < wanted:
+        state = f"rolling out, {available} of {wanted} pods are available"
+        return RolloutStatus("pending", state, note=note)
+    return RolloutStatus("succeeded", _rolled_out(wanted))
+
+
+def _rolled_out(pods: int) -> str:
+    return f"rolled out, {pods} {'pod' if pods == 1 else 'pods'}"
+
+
+def _by_hand(seen: Workload) -> str:
+    strategy = seen.object["spec"].get("updateStrategy")
+    if isinstance(strategy, Mapping) and strategy.get("type") == "OnDelete":
+        return "its pods are replaced only when somebody deletes them (OnDelete)"
+    return ""
+
+
+def _conditions(seen: Workload) -> dict[str, Mapping[str, Any]]:
+    listed = seen.object["status"].get("conditions")
+    found = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    return {str(one.get("type")): one for one in found}
