@@ -57,6 +57,10 @@ $(ENVIRONMENTS)/airflow-%/.ready: pyproject.toml constraints/airflow-%.txt $(UV)
 demo: .venv/airflow-3.3/.ready ## Run a whole release against the sandbox, in real Airflow
 	@$(PY) -m scripts.demo
 
+.PHONY: demo-enterprise
+demo-enterprise: .venv/airflow-3.3/.ready ## The same for DaoCloud Enterprise: run a pipeline, deploy its image
+	@$(PY) -m scripts.demo --enterprise
+
 .PHONY: demo-ui
 demo-ui: .venv/airflow-3.3/.ready ## The same DAGs in Airflow's web UI, until Ctrl-C
 	@$(PY) -m scripts.demo --ui

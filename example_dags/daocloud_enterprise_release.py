@@ -1,7 +1,6 @@
-"""Build an image with a pipeline, and deploy it: first to staging, then to production.
+"""Deploy a tag to staging, test it there, then deploy it to production.
 
-Each deployment goes back to what ran before if it fails. The pipeline declares a text parameter
-``AIRFLOW_RUN``, so that no retry runs it twice.
+A deployment that fails goes back to what ran before; if production fails, so does staging.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_daocloud.operators.enterprise import (
-    DaoCloudRunPipelineOperator,
     DaoCloudWorkloadDeployOperator,
     DaoCloudWorkloadRollbackOperator,
 )
@@ -24,19 +22,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params={
-        "tag": Param("1.1", type="string", description="What is built, and deployed."),
+        "tag": Param("1.1", type="string", description="What is deployed."),
         "workload": Param("web", type="string"),
     },
     default_args={"retries": 2, "deferrable": True, "timeout": 1800.0},
     tags=["daocloud"],
 ) as dag:
-    build = DaoCloudRunPipelineOperator(
-        task_id="build",
-        pipeline_name="build-web",
-        workspace="shop",
-        parameters={"TAG": "{{ params.tag }}"},
-    )
-
     deploy_to_staging = DaoCloudWorkloadDeployOperator(
         task_id="deploy_to_staging",
         workload_name="{{ params.workload }}",
@@ -70,6 +61,4 @@ with DAG(
         trigger_rule="one_failed",
     )
 
-    tested = smoke_test(deploy_to_staging.output)
-    build >> deploy_to_staging
-    tested >> deploy_to_production >> undo_staging
+    smoke_test(deploy_to_staging.output) >> deploy_to_production >> undo_staging

@@ -1,5 +1,7 @@
 """``make demo``: a whole release against the sandbox, in real Airflow; ``make demo-ui``: its UI.
 
+``make demo-enterprise`` is the same for DaoCloud Enterprise.
+
 Everything happens in ``.demo/``, which is removed at the end, and kept if something went wrong.
 """
 
@@ -17,8 +19,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +32,6 @@ from scripts.processes import running
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / ".demo"
-DAG_ID = "daocloud_release_pipeline"
-RELEASE = "v1.1.0"
 RETRY_TIMEOUT = 300.0
 WELCOME = """
 Airflow:   {airflow}/dags/{dag}
@@ -53,17 +55,19 @@ class DemoError(Exception):
 
 
 class Sandbox:
-    """The sandbox, as a process of its own, and its control endpoints."""
+    """A sandbox, as a process of its own, and its control endpoints."""
 
-    def __init__(self, url: str, token: str, log: Path) -> None:
+    def __init__(self, url: str, token: str, log: Path, conn_type: str) -> None:
         self.url = url
         self.log = log
         self._token = token
+        self._conn_type = conn_type
 
     @property
-    def connection(self) -> str:
-        """The value for AIRFLOW_CONN_DAOCLOUD_DEFAULT."""
-        return json.dumps({"conn_type": "daocloud", "host": self.url, "password": self._token})
+    def connection(self) -> dict[str, str]:
+        """The environment variable of its default connection."""
+        value = {"conn_type": self._conn_type, "host": self.url, "password": self._token}
+        return {f"AIRFLOW_CONN_{self._conn_type.upper()}_DEFAULT": json.dumps(value)}
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """GET a path, or POST to it if there is a body; return the JSON of the answer."""
@@ -72,30 +76,97 @@ class Sandbox:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.load(response)
 
-    def app(self) -> str:
-        """Return one line about the app that is released."""
-        [app] = [app for app in self.ask("/_sandbox/state")["apps"] if app["name"] == "web"]
-        return f"{app['name']} is {app['state']}, release {app['release_name']}"
-
     def served(self) -> list[str]:
         """Return the log's lines about calls."""
         lines = self.log.read_text().splitlines()
-        return [line for line in lines if re.match(r"(GET|POST) ", line)]
+        return [line for line in lines if re.match(r"(GET|POST|PATCH) ", line)]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that can be shown: its DAG, where it runs, and what it must do there.
+
+    :param module: the sandbox.
+    :param effects: what the sandbox must have done in the end, and how often.
+    :param running: returns one line about what runs.
+    :param task_done: called with each task that has succeeded; returns what happens then.
+    :param summary: what it has shown.
+    """
+
+    dag_id: str
+    module: str
+    conn_type: str
+    conf: dict[str, str]
+    effects: dict[str, int]
+    running: Callable[[Sandbox], str]
+    summary: str
+    task_done: Callable[[Sandbox, str], str | None] | None = None
+
+    @property
+    def version(self) -> str:
+        """What runs in the end."""
+        [version] = self.conf.values()
+        return version
+
+
+def _app(daocloud: Sandbox) -> str:
+    [app] = [app for app in daocloud.ask("/_sandbox/state")["apps"] if app["name"] == "web"]
+    return f"{app['name']} is {app['state']}, release {app['release_name']}"
+
+
+def _start_build(daocloud: Sandbox, task: str) -> str | None:
+    # Only now: the run waits for a build that is newer than what the first task found.
+    if task != "find":
+        return None
+    build = daocloud.ask("/_sandbox/build-flows/web/builds", {})
+    return f"somebody pushes: build {build['id']} of the flow web begins"
+
+
+def _workload(daocloud: Sandbox) -> str:
+    [web] = [
+        one
+        for one in daocloud.ask("/_sandbox/state")["workloads"]
+        if (one["cluster"], one["name"]) == ("production", "web")
+    ]
+    pods = Counter(web["pods"].values())
+    running = ", ".join(f"{count} {phase}" for phase, count in pods.items())
+    return f"{web['cluster']}/{web['namespace']}/{web['name']}: {web['images']['web']}, {running}"
+
+
+OPEN_API = Release(
+    dag_id="daocloud_release_pipeline",
+    module="airflow_provider_daocloud.sandbox",
+    conn_type="daocloud",
+    conf={"release_name": "v1.1.0"},
+    effects={"redeploy_app": 1},
+    running=_app,
+    task_done=_start_build,
+    summary="One redeploy, once the new build had succeeded. `make demo-ui` shows it in a browser.",
+)
+ENTERPRISE = Release(
+    dag_id="daocloud_enterprise_build_and_deploy",
+    module="airflow_provider_daocloud.sandbox.enterprise",
+    conn_type="daocloud_enterprise",
+    conf={"tag": "1.1"},
+    effects={"start_run": 1, "patch_deployment": 1},
+    running=_workload,
+    summary="One run of the pipeline, then one patch of the deployment, and its whole rollout.",
+)
 
 
 @contextmanager
-def sandbox(*arguments: str) -> Iterator[Sandbox]:
+def sandbox(shown: Release, *arguments: str) -> Iterator[Sandbox]:
     """Run a sandbox on a free port for as long as the block lasts."""
     token = secrets.token_urlsafe(24)
     log = DEMO / "sandbox.log"
-    command = ["airflow_provider_daocloud.sandbox", "--port", "0", *arguments]
+    command = [shown.module, "--port", "0", *arguments]
     with running(command, log, os.environ | {"DAOCLOUD_SANDBOX_TOKEN": token}) as process:
         end = time.monotonic() + 30
         while not (found := re.search(r"listens on (http://\S+?)\.\s", log.read_text())):
             if process.poll() is not None or time.monotonic() > end:
                 raise DemoError(f"The sandbox did not start:\n{log.read_text()}")
             time.sleep(0.05)
-        yield Sandbox(found[1], token, log)
+        yield Sandbox(found[1], token, log, shown.conn_type)
 
 
 def task_states(database: Path) -> tuple[str | None, dict[str, str]]:
@@ -108,7 +179,7 @@ def task_states(database: Path) -> tuple[str | None, dict[str, str]]:
     return (run[0] if run else None), dict(tasks)
 
 
-def release(daocloud: Sandbox, home: Path) -> None:
+def release(shown: Release, daocloud: Sandbox, home: Path) -> None:
     """Run the pipeline to its end, and say what happens meanwhile."""
     started = time.monotonic()
 
@@ -117,46 +188,44 @@ def release(daocloud: Sandbox, home: Path) -> None:
 
     make_database(home)
     say("Airflow's private home is ready")
-    command = ["airflow", "dags", "test", DAG_ID, "--conf", json.dumps({"release_name": RELEASE})]
-    env = environment(
-        home, ROOT / "example_dags", AIRFLOW_CONN_DAOCLOUD_DEFAULT=daocloud.connection
-    )
+    command = ["airflow", "dags", "test", shown.dag_id, "--conf", json.dumps(shown.conf)]
+    env = environment(home, ROOT / "example_dags", **daocloud.connection)
     with running(command, DEMO / "airflow.log", env) as airflow:
         said: dict[str, str] = {}
         while True:
             ended = airflow.poll() is not None
             run, states = task_states(home / "airflow.db")
             for task, state in states.items():
-                if said.get(task) != state and state not in ("scheduled", "queued"):
-                    say(f"{task:<17} {state}")
-            # Only now: the run waits for a build that is newer than what the first task found.
-            if states.get("find") == "success" and said.get("find") != "success":
-                build = daocloud.ask("/_sandbox/build-flows/web/builds", {})
-                say(f"{'':17} somebody pushes: build {build['id']} of the flow web begins")
+                if said.get(task) == state or state in ("scheduled", "queued"):
+                    continue
+                say(f"{task:<17} {state}")
+                happens = shown.task_done if state == "success" else None
+                if happens and (event := happens(daocloud, task)):
+                    say(f"{'':17} {event}")
             said = states
             if ended:
                 break
             if time.monotonic() - started > RETRY_TIMEOUT:
                 raise DemoError(f"The pipeline did not end within {RETRY_TIMEOUT:.0f} s.")
             time.sleep(0.2)
-    say(f"{DAG_ID} ended: {run or 'it never began'}")
+    say(f"{shown.dag_id} ended: {run or 'it never began'}")
     if run != "success":
         raise DemoError("The pipeline did not succeed.")
 
 
-def demo() -> None:
-    """Show a release from the build to the running app."""
+def demo(shown: Release) -> None:
+    """Show a release from the build to what runs in the end."""
     print("Starting a toy DaoCloud on this machine, and Airflow.\n")
-    with sandbox("--speed", "2") as daocloud:
-        before = daocloud.app()
-        release(daocloud, DEMO / "home")
-        after = daocloud.app()
+    with sandbox(shown, "--speed", "2") as daocloud:
+        before = shown.running(daocloud)
+        release(shown, daocloud, DEMO / "home")
+        after = shown.running(daocloud)
         effects = daocloud.ask("/_sandbox/counts")["effects"]
     print(f"\nBefore: {before}\nAfter:  {after}\n\nWhat DaoCloud was asked:")
     print(*(f"    {line}" for line in daocloud.served()), sep="\n")
-    if effects != {"redeploy_app": 1} or RELEASE not in after:
-        raise DemoError(f"Expected one redeploy, to {RELEASE}; DaoCloud did {effects}.")
-    print("\nOne redeploy, once the new build had succeeded. `make demo-ui` shows it in a browser.")
+    if effects != shown.effects or shown.version not in after:
+        raise DemoError(f"Expected {shown.effects} and {shown.version}; DaoCloud did {effects}.")
+    print(f"\n{shown.summary}")
 
 
 def unscheduled(folder: Path) -> Path:
@@ -174,21 +243,24 @@ def unscheduled(folder: Path) -> Path:
 def demo_ui() -> None:
     """Run Airflow's web UI with the example DAGs until Ctrl-C."""
     print("Starting a toy DaoCloud on this machine, and Airflow ...", flush=True)
-    with sandbox() as daocloud:
+    with sandbox(OPEN_API) as daocloud:
         state = daocloud.ask("/_sandbox/state")
         app_id, flow_id = (
             next(found["id"] for found in state[kind] if found["name"] == "web")
             for kind in ("apps", "build_flows")
         )
         more = {
-            "AIRFLOW_CONN_DAOCLOUD_DEFAULT": daocloud.connection,
+            **daocloud.connection,
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "DAOCLOUD_APP_ID": app_id,
             "DAOCLOUD_BUILD_FLOW_ID": flow_id,
         }
         with Airflow(DEMO / "home", unscheduled(DEMO / "dags"), port=8080, **more) as airflow:
-            airflow.wait_until_up(DAG_ID)
-            print(WELCOME.format(airflow=airflow.url, sandbox=daocloud.url, dag=DAG_ID), flush=True)
+            airflow.wait_until_up(OPEN_API.dag_id)
+            print(
+                WELCOME.format(airflow=airflow.url, sandbox=daocloud.url, dag=OPEN_API.dag_id),
+                flush=True,
+            )
             until_stopped(airflow)
 
 
@@ -203,14 +275,16 @@ def main(argv: list[str] | None = None) -> int:
     """Run the demo; return the exit status."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="run Airflow's web UI until Ctrl-C")
-    ui = parser.parse_args(argv).ui
+    parser.add_argument("--enterprise", action="store_true", help="show DaoCloud Enterprise")
+    arguments = parser.parse_args(argv)
+    ui, shown = arguments.ui, ENTERPRISE if arguments.enterprise else OPEN_API
     # However it is ended, it ends what it has started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     shutil.rmtree(DEMO, ignore_errors=True)
     DEMO.mkdir()
     try:
-        demo_ui() if ui else demo()
+        demo_ui() if ui else demo(shown)
     except KeyboardInterrupt:
         print("\nStopped.")
         shutil.rmtree(DEMO)

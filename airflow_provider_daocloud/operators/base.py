@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_daocloud.core.submission.plan import Policy, Progress
     from airflow_provider_daocloud.core.waiting.wait import Wait, WaitState
     from airflow_provider_daocloud.operators.execution import Execution
+    from airflow_provider_daocloud.triggers.daocloud import DaoCloudTrigger
 
 
 class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperator):
@@ -82,6 +83,8 @@ class DaoCloudBaseOperator(FailsWhenUnmapped, TextFields, Reference, BaseOperato
     ui_color: str = "#d8ecff"
     # What the receipt of the action is called, as XCom and in the result.
     id_key: ClassVar[str] = "action_id"
+    # What runs its waits in the triggerer: one for each kind of wait.
+    trigger_classes: ClassVar[tuple[type[DaoCloudTrigger], ...]]
     # The XCom for the release that ran before, if the action deploys one.
     previous_release_key: ClassVar[str | None] = None
     failure: ClassVar[type[WaitError]] = ActionFailedError

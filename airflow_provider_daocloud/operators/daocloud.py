@@ -21,6 +21,13 @@ from airflow_provider_daocloud.api.validation import (
 from airflow_provider_daocloud.links import AppLink, BuildFlowLink, StackLink
 from airflow_provider_daocloud.operators.base import DaoCloudBaseOperator
 from airflow_provider_daocloud.references import AppReference, BuildFlowReference, StackReference
+from airflow_provider_daocloud.triggers.daocloud import (
+    DaoCloudActionTrigger,
+    DaoCloudAppTrigger,
+    DaoCloudBuildFlowTrigger,
+    DaoCloudBuildTrigger,
+    DaoCloudStackActionTrigger,
+)
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -69,6 +76,7 @@ class DaoCloudAppOperator(AppReference, DaoCloudBaseOperator):
 
     template_fields: Sequence[str] = (*DaoCloudBaseOperator.template_fields, "app_id", "app_name")
     operator_extra_links = (AppLink(),)
+    trigger_classes = (DaoCloudActionTrigger, DaoCloudAppTrigger)
 
     def __init__(
         self,
@@ -329,6 +337,7 @@ class DaoCloudTriggerBuildOperator(BuildFlowReference, DaoCloudBaseOperator):
         "branch",
     )
     operator_extra_links = (BuildFlowLink(),)
+    trigger_classes = (DaoCloudBuildTrigger, DaoCloudBuildFlowTrigger)
     id_key = "build_id"
     failure = BuildFailedError
     # The build was seen to run, so that its failure is a new one.
@@ -422,6 +431,7 @@ class DaoCloudStackActionOperator(StackReference, DaoCloudBaseOperator):
         "stack_name",
     )
     operator_extra_links = (StackLink(),)
+    trigger_classes = (DaoCloudStackActionTrigger,)
 
     def __init__(
         self,

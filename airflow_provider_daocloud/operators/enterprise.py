@@ -25,6 +25,10 @@ from airflow_provider_daocloud.exceptions import FailsWhenUnmapped, airflow_erro
 from airflow_provider_daocloud.links import PipelineLink, WorkloadLink
 from airflow_provider_daocloud.operators.base import DaoCloudBaseOperator
 from airflow_provider_daocloud.references import PipelineReference, WorkloadReference
+from airflow_provider_daocloud.triggers.enterprise import (
+    DaoCloudPipelineRunTrigger,
+    DaoCloudWorkloadTrigger,
+)
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -110,6 +114,7 @@ class DaoCloudWorkloadOperator(Marked, WorkloadReference, DaoCloudBaseOperator):
         "namespace",
     )
     operator_extra_links = (WorkloadLink(),)
+    trigger_classes = (DaoCloudWorkloadTrigger,)
     id_key = "generation"
     failure = WorkloadFailedError
 
@@ -442,6 +447,7 @@ class DaoCloudRunPipelineOperator(Marked, PipelineReference, DaoCloudBaseOperato
         "parameters",
     )
     operator_extra_links = (PipelineLink(),)
+    trigger_classes = (DaoCloudPipelineRunTrigger,)
     id_key = "run_id"
     failure = PipelineRunFailedError
     _pipeline: Pipeline | None = None

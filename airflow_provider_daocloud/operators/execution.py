@@ -354,7 +354,7 @@ class Execution:
         found_id, name = task.ref
         resolved_id = found_id if name is not None else None
         checkpoint = Checkpoint(progress, resolved_id, self.started_at)
-        trigger_class, arguments = trigger_of(wait)
+        trigger_class, arguments = trigger_of(wait, task.trigger_classes)
         trigger = trigger_class(
             **arguments,
             daocloud_conn_id=task.daocloud_conn_id,

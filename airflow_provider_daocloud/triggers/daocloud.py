@@ -45,10 +45,6 @@ DEFAULT_POLL_INTERVAL = 10.0
 PUSH_SECONDS = 60.0
 
 
-# Which trigger runs the waits of a kind.
-_TRIGGERS: dict[str, type[DaoCloudTrigger]] = {}
-
-
 class DaoCloudTrigger(BaseTrigger):
     """Base of the triggers: waits, and fires one event that says how it ended.
 
@@ -75,12 +71,6 @@ class DaoCloudTrigger(BaseTrigger):
     link: ClassVar[DashboardLink]
     # The kind of wait that it runs.
     wait_kind: ClassVar[str]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Note which kind of wait the trigger runs."""
-        super().__init_subclass__(**kwargs)
-        if "wait_kind" in vars(cls):
-            _TRIGGERS[cls.wait_kind] = cls
 
     def __init__(
         self,
@@ -493,15 +483,19 @@ class DaoCloudBuildTrigger(DaoCloudTrigger):
         return {"build_flow_id": self.build_flow_id, "build_id": self.build_id}
 
 
-def trigger_of(wait: Wait) -> tuple[type[DaoCloudTrigger], dict[str, Any]]:
+def trigger_of(
+    wait: Wait, classes: Iterable[type[DaoCloudTrigger]]
+) -> tuple[type[DaoCloudTrigger], dict[str, Any]]:
     """Return the trigger that waits for the same, and the arguments that say what that is.
 
     :param wait: what to wait for.
+    :param classes: the triggers to choose from.
     """
+    (found,) = (one for one in classes if one.wait_kind == wait.kind)
     fields = asdict(wait).items()  # type: ignore[call-overload]
     # JSON has no tuples, and Airflow no enums of ours.
     arguments = {
         name: [str(item) for item in value] if isinstance(value, tuple) else value
         for name, value in fields
     }
-    return _TRIGGERS[wait.kind], arguments
+    return found, arguments

@@ -290,6 +290,8 @@ class WidgetTrigger(DaoCloudTrigger):
 
 
 class ResizeOperator(WidgetReference, DaoCloudBaseOperator):
+    trigger_classes = (WidgetTrigger,)
+
     def __init__(self, *, name: str, size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.group, self.name, self.size = "paint", name, size

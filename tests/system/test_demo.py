@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def test_demo_releases_once_and_removes_what_it_made(
     assert not folder.exists()
 
 
+def test_demo_of_enterprise_runs_and_deploys_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main(["--enterprise"]) == 0
+
+    out = capsys.readouterr().out
+    assert "Before: production/shop/web: registry.example/shop/web:1.0, 3 Running" in out
+    assert "After:  production/shop/web: registry.example/shop/web:1.1, 3 Running" in out
+    calls = [line.split()[0] for line in out.splitlines() if line.startswith("    ")]
+    assert [call for call in calls if call != "GET"] == ["POST", "PATCH"]
+    assert not folder.exists()
+
+
 def test_demo_whose_build_fails_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,7 +82,7 @@ def test_demo_whose_build_fails_says_so(
 def test_demo_whose_airflow_does_not_run_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "DAG_ID", "no_such_dag")
+    monkeypatch.setattr(demo, "OPEN_API", replace(demo.OPEN_API, dag_id="no_such_dag"))
 
     assert demo.main([]) == 1
 
@@ -92,7 +106,10 @@ def first_run(url: str, daocloud: str) -> str:
     browser = requests.Session()
     browser.headers["Accept"] = "text/html"
     token = browser.get(f"{url}/auth/token", timeout=30).json()["access_token"]
-    api, signed_in = f"{url}/api/v2/dags/{demo.DAG_ID}", {"Authorization": f"Bearer {token}"}
+    api, signed_in = (
+        f"{url}/api/v2/dags/{demo.OPEN_API.dag_id}",
+        {"Authorization": f"Bearer {token}"},
+    )
     # What the form of Airflow 3 does: switch the DAG on, and trigger it.
     browser.patch(api, json={"is_paused": False}, headers=signed_in, timeout=30)
     run = {"logical_date": None}

@@ -283,7 +283,7 @@ def images(sandbox: EnterpriseSandbox, cluster: str) -> dict[str, str]:
 QUICK = {"poll_interval": 0.1}
 
 
-def test_enterprise_release_builds_and_deploys_to_both_clusters(
+def test_enterprise_release_deploys_to_both_clusters(
     run_dag: RunDag, daocloud_enterprise_sandbox: EnterpriseSandbox
 ) -> None:
     daocloud_enterprise_sandbox.set_options(speed=20.0)
@@ -292,7 +292,7 @@ def test_enterprise_release_builds_and_deploys_to_both_clusters(
 
     assert states(run)["undo_staging"] == ["skipped"]
     assert run.state == "success"
-    assert daocloud_enterprise_sandbox.effects == {"start_run": 1, "patch_deployment": 2}
+    assert daocloud_enterprise_sandbox.effects == {"patch_deployment": 2}
     for cluster in ("staging", "production"):
         assert images(daocloud_enterprise_sandbox, cluster) == {
             "web": "registry.example/shop/web:2.0",
@@ -316,6 +316,19 @@ def test_enterprise_release_goes_back_everywhere_if_production_fails(
     assert states(run)["undo_staging"] == ["success"]
     for cluster in ("staging", "production"):
         assert images(daocloud_enterprise_sandbox, cluster)["web"].endswith(":1.0")
+
+
+def test_enterprise_build_and_deploy(
+    run_dag: RunDag, daocloud_enterprise_sandbox: EnterpriseSandbox
+) -> None:
+    daocloud_enterprise_sandbox.set_options(speed=20.0)
+
+    run = run_dag("daocloud_enterprise_build_and_deploy", {"tag": "2.0"}, QUICK)
+
+    assert run.state == "success"
+    assert daocloud_enterprise_sandbox.effects == {"start_run": 1, "patch_deployment": 1}
+    assert images(daocloud_enterprise_sandbox, "production")["web"].endswith("web:2.0")
+    assert images(daocloud_enterprise_sandbox, "staging")["web"].endswith("web:1.0")
 
 
 def test_enterprise_nightly_restart(

@@ -97,8 +97,14 @@ class EnterpriseControls(Controls[EnterpriseWorld]):
     @staticmethod
     def _workload(workload: Workload) -> Json:
         place = {"cluster": workload.place.cluster, "namespace": workload.place.namespace}
-        pods = {pod.name: pod.phase for pod in workload.pods}
-        return {"kind": workload.kind, "name": workload.name, **place, "pods": pods}
+        containers = workload.object["spec"]["template"]["spec"]["containers"]
+        return {
+            "kind": workload.kind,
+            "name": workload.name,
+            **place,
+            "images": {container["name"]: container["image"] for container in containers},
+            "pods": {pod.name: pod.phase for pod in workload.pods},
+        }
 
     def add_workload(
         self, cluster: str, namespace: str, name: str, image: Any, **workload: Any

@@ -22,6 +22,7 @@ def test_a_deployment_rolls_out_over_the_socket(client: Client) -> None:
     state = client.control("GET", "/state").json()
     (web,) = [w for w in state["workloads"] if (w["cluster"], w["name"]) == ("staging", "web")]
     assert set(web["pods"].values()) == {"Running"}
+    assert web["images"]["proxy"] == "registry.example/proxy:2.3"
     pod = next(iter(web["pods"]))
     path = f"/clusters/staging/namespaces/shop/pods/{pod}"
     assert client.control("DELETE", path).status_code == 200
