@@ -74,7 +74,7 @@ def enterprise_endpoint_of(
         connection: ConnectionLike, extras: Mapping[str, Any], environment: Mapping[str, str]
     ) -> EnterpriseEndpoint:
         given = given_extras(ENTERPRISE, extras)
-        token = re.sub(r"(?i)^bearer\s+", "", text_of("password", connection.password)).strip()
+        token = re.sub(r"(?i)^bearer(\s+|$)", "", text_of("password", connection.password)).strip()
         if not token:
             raise InputError("password", "is empty: it must be the access key.")
         expires_at = expiry_of(token)

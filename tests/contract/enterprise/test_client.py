@@ -93,7 +93,7 @@ REQUESTS: dict[str, Request[Any]] = {
     "answer_input no": answer_input(PIPELINE, 1, "2", "3", "an-input", approve=False),
     "cancel_run": cancel_run(PIPELINE, 1),
 }
-CHANGES: dict[str, tuple[str, Callable[[Workload], Request[Any]]]] = {}
+CHANGES: dict[str, tuple[WorkloadKind, Callable[[Workload], Request[Any]]]] = {}
 for one, its_ref in REFS.items():
     REQUESTS |= {
         f"get_workload {one}": get_workload(its_ref),
