@@ -50,7 +50,7 @@ def run(
     """Return a function that runs a command, and checks that the token is nowhere."""
     daocloud_sandbox.set_options(speed=20)
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
-    monkeypatch.setattr(cli, "RETRY_TIMEOUT", 0.2)
+    monkeypatch.setattr(cli.common, "RETRY_TIMEOUT", 0.2)
 
     def run(*argv: str) -> Ended:
         capsys.readouterr()
