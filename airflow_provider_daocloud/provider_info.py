@@ -161,7 +161,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-daocloud",
         "name": name,
-        "description": "Build images and run apps on DaoCloud through its Open API.",
+        "description": "Build and deploy on DaoCloud: its Open API, and DaoCloud Enterprise 5.",
         "versions": [__version__],
         "integrations": [
             {
@@ -174,7 +174,10 @@ def get_provider_info() -> dict[str, Any]:
             kind: [{"integration-name": name, "python-modules": _modules(package, kind)}]
             for kind in ("hooks", "operators", "sensors", "triggers")
         },
-        "notifications": [f"{package}.notifications.daocloud.DaoCloudNotifier"],
+        "notifications": [
+            f"{package}.notifications.daocloud.DaoCloudNotifier",
+            f"{package}.notifications.enterprise.DaoCloudWorkloadNotifier",
+        ],
         # Airflow 2 knows no other link classes than these; later lines need no list.
         "extra-links": [
             f"{package}.links.{link}"

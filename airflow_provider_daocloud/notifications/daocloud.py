@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Generator, Sequence
-from copy import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_daocloud.api.errors import InputError, OutcomeUnknownError, ProtocolError
+from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.api.validation import APP_ACTIONS, id_or_name, one_of
-from airflow_provider_daocloud.compat import BaseNotifier
 from airflow_provider_daocloud.hooks.daocloud import DaoCloudHook
+from airflow_provider_daocloud.notifications.base import DaoCloudBaseNotifier
 
 if TYPE_CHECKING:
     from airflow_provider_daocloud.api.client import DaoCloudClient
     from airflow_provider_daocloud.api.request import Request
-    from airflow_provider_daocloud.compat import Context
-
-# What identifies a call: Airflow calls back for a try once for each state, or again by mistake.
-_CALLER = ("id", "dag_id", "task_id", "run_id", "map_index", "try_number", "start_date", "state")
-_recent: deque[tuple[Any, ...]] = deque(maxlen=1000)
 
 
-class DaoCloudNotifier(BaseNotifier):
+class DaoCloudNotifier(DaoCloudBaseNotifier):
     """Start, stop, restart or redeploy an app when something has happened in Airflow.
 
     ``POST /v1/apps/{app_id}/actions/…``, once; what becomes of the action is not waited for. The
@@ -53,6 +45,7 @@ class DaoCloudNotifier(BaseNotifier):
     :param daocloud_conn_id: the Connection of type ``daocloud`` (templated).
     """
 
+    hook_class = DaoCloudHook
     template_fields: Sequence[str] = ("app_id", "app_name", "release_name", "daocloud_conn_id")
 
     def __init__(
@@ -74,87 +67,21 @@ class DaoCloudNotifier(BaseNotifier):
         self.release_name = release_name
         self.daocloud_conn_id = daocloud_conn_id
 
-    # BaseNotifier renders the fields in place. A notifier in default_args is shared by tasks, so
-    # each call works on a copy: the templates must still be there for the next one.
-    def __call__(self, *args: Any) -> None:
-        """Render a copy, and post its action.
-
-        :param args: the context, as Airflow passes it.
-        """
-        super(DaoCloudNotifier, copy(self)).__call__(*args)
-
-    def __await__(self) -> Generator[Any, None, None]:
-        """Do the same without blocking the event loop."""
-        return super(DaoCloudNotifier, copy(self)).__await__()
-
-    def notify(self, context: Context) -> None:
-        """Post the action, and log its id. The fields are taken as they are.
-
-        :param context: the context of the callback.
-
-        :raises InputError: a field is unusable after rendering. Nothing was sent.
-        :raises CallError: DaoCloud cannot be reached, or refuses it.
-        :raises OutcomeUnknownError: nobody can tell whether it was taken; it is not sent again.
-        """
-        self._post(DaoCloudHook(self.daocloud_conn_id).get_conn(), context)
-
-    async def async_notify(self, context: Context) -> None:
-        """Do the same without blocking the event loop.
-
-        :param context: the context of the callback.
-        """
-        from airflow_provider_daocloud.api.client import DaoCloudClient
-        from airflow_provider_daocloud.compat import get_async_connection
-        from airflow_provider_daocloud.hooks.connection import endpoint_of
-
-        connection = await get_async_connection(self.daocloud_conn_id)
-        await asyncio.to_thread(self._post, DaoCloudClient(endpoint_of(connection)), context)
-
-    def _post(self, client: DaoCloudClient, context: Context) -> None:
+    def prepare(self, client: DaoCloudClient) -> tuple[str, Request[str]]:
+        """Return the app in words, and the request; ``GET /v1/apps`` finds a name."""
         from airflow_provider_daocloud.core.waiting.wording import short
         from airflow_provider_daocloud.resources.names import NameWait, find
 
-        identity = self._identity(context)
-        if identity in _recent:
-            self.log.warning(
-                "Airflow called back twice for the same try of %s. The %s is not sent again.",
-                getattr(context.get("ti"), "task_id", None),
-                self.action,
-            )
-            return
-        with client:
-            if self.app_name is None:
-                app_id = self.app_id
-            else:
-                self._request("any")  # the other fields are checked before the list is asked for
-                lookup = NameWait("app", self.app_name)
-                app_id = find("app", client.send(lookup.request()), lookup.name).id
-            try:
-                action_id = client.send(self._request(app_id))
-            except (OutcomeUnknownError, ProtocolError):
-                _remember(identity)
-                self.log.error(
-                    "Nobody can tell whether DaoCloud has accepted the %s of app %s. It was not "
-                    "sent again: check the app in DaoCloud.",
-                    self.action,
-                    self.app_name or short(app_id),
-                )
-                raise
-        _remember(identity)
-        self.log.info(
-            "DaoCloud has accepted the %s of app %s, which is not waited for (action %s).",
-            self.action,
-            self.app_name or short(app_id),
-            action_id,
-        )
+        if self.app_name is None:
+            return f"app {short(self.app_id)}", self._request(self.app_id)
+        self._request("any")  # the other fields are checked before the list is asked for
+        lookup = NameWait("app", self.app_name)
+        app_id = find("app", client.send(lookup.request()), lookup.name).id
+        return f"app {self.app_name}", self._request(app_id)
 
-    def _identity(self, context: Context) -> tuple[Any, ...] | None:
-        """Return what only duplicates of this call share; None if nothing identifies it."""
-        ti = context.get("ti")
-        if ti is None or "reason" in context:  # of a DAG: its task is any one of the run
-            return None
-        fields = (getattr(self, field) for field in DaoCloudNotifier.template_fields)
-        return (self.action, *fields, *(getattr(ti, name, None) for name in _CALLER))
+    def receipt(self, answer: str) -> str:
+        """Return the action's id."""
+        return f"action {answer}"
 
     def _request(self, app_id: str) -> Request[str]:
         from airflow_provider_daocloud.api.openapi.apps import act_on_app, redeploy_app
@@ -162,8 +89,3 @@ class DaoCloudNotifier(BaseNotifier):
         if self.action == "redeploy":
             return redeploy_app(app_id, self.release_name or "")
         return act_on_app(app_id, self.action)
-
-
-def _remember(identity: tuple[Any, ...] | None) -> None:
-    if identity is not None:
-        _recent.append(identity)

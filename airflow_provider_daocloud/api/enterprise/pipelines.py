@@ -89,6 +89,11 @@ class RunState(State):
     SKIPPED = "SKIPPED"
     UNKNOWN = "UNKNOWN"
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it stays so."""
+        return self not in (RunState.QUEUE, RunState.RUNNING, RunState.PAUSED, RunState.UNKNOWN)
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineParameter(Model):
@@ -298,10 +303,9 @@ def list_runs(ref: PipelineRef) -> Request[tuple[PipelineRun, ...]]:
 def _numbered_runs(data: Any) -> tuple[PipelineRun, ...]:
     # One that waits in the queue may have no number yet, and hides none of the others.
     items = items_of("items")(data)
-    return tuple(PipelineRun.parse(one) for one in items if read_text(one, "runId") not in _NONE)
-
-
-_NONE = (None, "", "0")
+    return tuple(
+        PipelineRun.parse(one) for one in items if (read_text(one, "runId") or "0").strip("0")
+    )
 
 
 def list_runs_unparsed(ref: PipelineRef) -> Request[tuple[Mapping[str, Any], ...]]:

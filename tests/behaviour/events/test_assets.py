@@ -14,8 +14,10 @@ from airflow.providers.common.compat.sdk import Asset
 
 from airflow_provider_daocloud import assets
 from airflow_provider_daocloud.operators.daocloud import DaoCloudRedeployOperator
+from airflow_provider_daocloud.operators.enterprise import DaoCloudWorkloadDeployOperator
 from airflow_provider_daocloud.provider_info import get_provider_info
 from airflow_provider_daocloud.sandbox import ActionPlan, BuildPlan, Sandbox
+from airflow_provider_daocloud.sandbox.enterprise.server import EnterpriseSandbox
 from airflow_provider_daocloud.sensors.daocloud import DaoCloudBuildFlowSensor
 from tests.support.modes import AIRFLOW, OPERATOR_MODES, SENSOR_MODES, Run
 
@@ -39,6 +41,15 @@ def normal(uri: str) -> str:
         ("daocloud://[::1]:80/apps/a", "daocloud://[::1]:80/apps/a"),
         ("daocloud://h/apps/a%2Bb", "daocloud://h/apps/a%2Bb"),
         ("daocloud://h/apps/a+b", "daocloud://h/apps/a%2Bb"),
+        *(
+            (f"daocloud://H/{path}", f"daocloud://h/{path}")
+            for path in (
+                "clusters/a/namespaces/b/deployments/c",
+                "clusters/a/namespaces/b/statefulsets/c",
+                "clusters/a/namespaces/b/daemonsets/c",
+                "workspaces/1/pipelines/build-web",
+            )
+        ),
     ],
 )
 def test_uris_have_one_form(uri: str, form: str) -> None:
@@ -62,6 +73,10 @@ def test_uris_have_one_form(uri: str, form: str) -> None:
         "daocloud://h/apps/a#x",
         "daocloud://h:port/apps/a",
         "daocloud://h/apps/%20",
+        "daocloud://h/clusters/a/namespaces/b/pods/c",
+        "daocloud://h/clusters/a/namespaces/b/deployments",
+        "daocloud://h/clusters//namespaces/b/deployments/c",
+        "daocloud://h/workspaces/1/pipelines/a/runs",
     ],
 )
 def test_other_uris_are_refused(uri: str) -> None:
@@ -86,6 +101,41 @@ def test_assets_of_apps_and_build_flows() -> None:
     assert app == assets.app_asset(ID)
 
 
+def test_assets_of_workloads_and_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host is that of the connection, if the environment defines it."""
+    workload = assets.workload_asset("staging", "shop", "web", host="dce.example")
+    assert workload.uri == "daocloud://dce.example/clusters/staging/namespaces/shop/deployments/web"
+    fields = {"conn_type": "daocloud_enterprise", "host": "dce.corp:8443", "password": "t0ken"}
+    monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_ENTERPRISE_DEFAULT", json.dumps(fields))
+    database = assets.workload_asset("staging", "shop", "db", workload_kind="statefulset")
+    assert database.uri.endswith("/dce.corp:8443/clusters/staging/namespaces/shop/statefulsets/db")
+    pipeline = assets.pipeline_asset(1, "build-web", extra={"team": "web"})
+    assert pipeline.uri == "daocloud://dce.corp:8443/workspaces/1/pipelines/build-web"
+    assert pipeline.extra == {"team": "web"}
+
+
+def test_the_event_of_a_deployment_carries_its_result(
+    daocloud_enterprise_sandbox: EnterpriseSandbox,
+) -> None:
+    daocloud_enterprise_sandbox.set_options(speed=50.0)
+    asset = assets.workload_asset("staging", "shop", "web")
+    result, told = told_by(
+        lambda: DaoCloudWorkloadDeployOperator(
+            task_id="task",
+            workload_name="web",
+            cluster="staging",
+            namespace="shop",
+            tag="2.0",
+            poll_interval=0.05,
+            timeout=20.0,
+            outlets=[asset],
+        ),
+        asset,
+    )
+    assert told == {key: value for key, value in result.items() if value is not None}
+    assert told["images"]["web"].endswith(":2.0")
+
+
 def test_an_asset_may_have_a_name() -> None:
     """Airflow 2 knows no names, and takes none."""
     asset = assets.app_asset(ID, name="web")
@@ -102,10 +152,22 @@ def test_an_asset_may_have_a_name() -> None:
         {"app_id": "a", "host": ""},
         {"app_id": "a", "build_flow_id": "b"},
         {},
+        {"cluster": "a", "namespace": "b"},
+        {"workspace_id": 1},
+        # No environment variable says where that is.
+        {"workspace_id": 1, "pipeline_name": "a"},
+        {"workspace_id": "", "pipeline_name": "a", "host": "h"},
+        {
+            "cluster": "a",
+            "namespace": "b",
+            "workload_name": "c",
+            "host": "h",
+            "workload_kind": "pod",
+        },
     ],
 )
 def test_unusable_arguments_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"app_id|host|asset URI"):
+    with pytest.raises(ValueError, match=r"app_id|host|asset URI|cluster|workspace_id|workload_"):
         assets.create_asset(**arguments)
 
 

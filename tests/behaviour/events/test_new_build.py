@@ -33,6 +33,14 @@ EXAMPLE = Path(__file__).parents[3] / "example_dags" / "daocloud_on_new_build.py
 RETRY_TIMEOUT = 60.0
 
 
+STREAMS = "airflow_provider_daocloud.triggers.event_stream"
+
+
+def streams() -> ModuleType:
+    """Return what all watchers share, which Airflow 2 cannot import either."""
+    return importlib.import_module(STREAMS)
+
+
 @pytest.fixture
 def events() -> ModuleType:
     """Return the module under test, which Airflow 2 cannot import."""
@@ -133,7 +141,7 @@ def observe(
     flow = BuildFlow.parse({"id": FLOW, "status": status, "package_id": package})
     other = BuildFlow.parse({"id": "other", "status": "Success", "package_id": f"x{number}"})
     at = number - 1 if stored is None else stored
-    return events.Observation(number, {flow.id: flow, other.id: other}, at)
+    return streams().Observation(number, {flow.id: flow, other.id: other}, at)
 
 
 async def fired(trigger: Any, observations: Iterable[Any]) -> list[tuple[object, object]]:
@@ -285,7 +293,7 @@ def test_several_assets_with_an_equal_trigger_still_fire(events: ModuleType) -> 
 
 @needs_watchers
 def test_a_flow_that_is_not_in_the_list_is_waited_for(events: ModuleType) -> None:
-    nothing = [events.Observation(number, {}, number - 1) for number in (1, 2)]
+    nothing = [streams().Observation(number, {}, number - 1) for number in (1, 2)]
     observations = [
         observe(events, 0, "Success", "p1"),
         *nothing,
@@ -368,10 +376,10 @@ def test_an_outage_is_logged_once_and_survived(
             quick.fault(**fault, call="list_build_flows", times=3)
             await next_of(stream)
 
-    with caplog.at_level(logging.INFO, logger=events.__name__):
+    with caplog.at_level(logging.INFO, logger=STREAMS):
         asyncio.run(scenario())
 
-    told = [record for record in caplog.records if record.name == events.__name__]
+    told = [record for record in caplog.records if record.name == STREAMS]
     assert [record.levelname for record in told] == ["WARNING", "INFO"]
     assert quick.counts["list_build_flows"] == 5
     assert quick.token not in caplog.text
@@ -387,7 +395,7 @@ def test_a_wrong_token_is_logged_once_retried_seldom_and_fixed_by_an_edit(
     good = quick.connection_json()
     wrong = json.dumps(json.loads(good) | {"password": "wrong-token"})
     monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", wrong)
-    monkeypatch.setattr(events, "SLOW", 0.3)
+    monkeypatch.setattr(streams(), "SLOW", 0.3)
     sleeps: list[float] = []
     sleep = asyncio.sleep
 
@@ -397,17 +405,17 @@ def test_a_wrong_token_is_logged_once_retried_seldom_and_fixed_by_an_edit(
         if len(sleeps) == 8:
             monkeypatch.setenv("AIRFLOW_CONN_DAOCLOUD_DEFAULT", good)
 
-    monkeypatch.setattr(events.asyncio, "sleep", remember)
+    monkeypatch.setattr(asyncio, "sleep", remember)
 
     async def scenario() -> None:
         stream = events.BuildFlowStream("daocloud_default", 0.02).open_stream()
         async with aclosing(stream):
             await next_of(stream)
 
-    with caplog.at_level(logging.INFO, logger=events.__name__):
+    with caplog.at_level(logging.INFO, logger=STREAMS):
         asyncio.run(scenario())
 
-    told = [record for record in caplog.records if record.name == events.__name__]
+    told = [record for record in caplog.records if record.name == STREAMS]
     assert [record.levelname for record in told] == ["ERROR", "INFO"]
     assert "401" in told[0].getMessage()
     assert sleeps[0] < sleeps[1] < sleeps[2] < sleeps[7]
@@ -426,7 +434,7 @@ def test_a_refusal_that_stays_is_logged_as_one_that_somebody_must_fix(
 ) -> None:
     """At first it is an outage as any other: a moment ago the list could be read."""
     monkeypatch.setattr("airflow_provider_daocloud.core.waiting.refusals.REFUSAL_GRACE", 0.3)
-    monkeypatch.setattr(events, "SLOW", 0.05)
+    monkeypatch.setattr(streams(), "SLOW", 0.05)
 
     async def scenario() -> None:
         stream = events.BuildFlowStream("daocloud_default", 0.02).open_stream()
@@ -440,10 +448,10 @@ def test_a_refusal_that_stays_is_logged_as_one_that_somebody_must_fix(
             quick.remove_fault(going)
             await again
 
-    with caplog.at_level(logging.INFO, logger=events.__name__):
+    with caplog.at_level(logging.INFO, logger=STREAMS):
         asyncio.run(scenario())
 
-    told = [record for record in caplog.records if record.name == events.__name__]
+    told = [record for record in caplog.records if record.name == STREAMS]
     assert [record.levelname for record in told] == ["WARNING", "ERROR", "INFO"]
 
 
@@ -462,10 +470,10 @@ def test_a_token_that_is_rotated_is_taken_up_at_once(
             rotate(quick, monkeypatch, "a-new-token")
             await next_of(stream)
 
-    with caplog.at_level(logging.INFO, logger=events.__name__):
+    with caplog.at_level(logging.INFO, logger=STREAMS):
         asyncio.run(scenario())
 
-    told = [record for record in caplog.records if record.name == events.__name__]
+    told = [record for record in caplog.records if record.name == STREAMS]
     assert [record.levelname for record in told] == ["WARNING", "INFO"]
 
 
@@ -477,17 +485,17 @@ def test_a_connection_that_does_not_exist_is_logged_and_not_the_end(
     monkeypatch: pytest.MonkeyPatch,
     airflow_home: Path,
 ) -> None:
-    monkeypatch.setattr(events, "SLOW", 0.1)
+    monkeypatch.setattr(streams(), "SLOW", 0.1)
 
     async def scenario() -> None:
         stream = events.BuildFlowStream("comes_later", 0.02).open_stream()
         async with aclosing(stream):
             first = asyncio.ensure_future(next_of(stream))
-            await until(lambda: events.__name__ in {record.name for record in caplog.records})
+            await until(lambda: STREAMS in {record.name for record in caplog.records})
             monkeypatch.setenv("AIRFLOW_CONN_COMES_LATER", quick.connection_json())
             await first
 
-    with caplog.at_level(logging.INFO, logger=events.__name__):
+    with caplog.at_level(logging.INFO, logger=STREAMS):
         asyncio.run(scenario())
 
 
