@@ -202,6 +202,7 @@ test-deployed: .venv/deployed/.ready ## A fleet on PostgreSQL, Redis, Celery: a 
 .PHONY: soak
 soak: .venv/airflow-3.3/.ready ## A thousand random schedules of faults and crashes of each kind, and their table (20 minutes)
 	SCHEDULES=$${SCHEDULES:-1000} WRITE_DOCS=1 $(PY) -m pytest tests/behaviour/submission/test_schedules.py \
+		tests/behaviour/enterprise/test_schedules.py \
 		--numprocesses=auto --timeout=3600 $(ARGS)
 
 .PHONY: bench-crashes

@@ -46,7 +46,7 @@ EXIT_CODES = (
 )
 
 
-class EndedError(Exception):
+class _EndedError(Exception):
     """The command ends here, with a text and an exit code."""
 
     def __init__(self, text: str, code: int) -> None:
@@ -63,7 +63,7 @@ def check(args: argparse.Namespace, hook: DaoCloudBaseHook) -> Rows:  # noqa: AR
             hook.check(hook.get_conn())
         except DaoCloudError as e:
             code = exit_code(e)
-        raise EndedError(message, code or SAYS_NO)
+        raise _EndedError(message, code or SAYS_NO)
     return [{"conn_id": hook.daocloud_conn_id, "works": works, "message": message}]
 
 
@@ -73,14 +73,14 @@ def post(args: argparse.Namespace, send: Callable[[], T], shown_by: str) -> T:
     :param args: the arguments; if they say to wait, those of the wait are checked first.
     :param send: sends it.
     :param shown_by: the command that shows whether it has arrived.
-    :raises EndedError: it was interrupted.
+    :raises Exception: it was interrupted; the command then ends with 130.
     """
     if args.wait:
         check_times(args)
     try:
         return send()
     except KeyboardInterrupt:
-        raise EndedError(
+        raise _EndedError(
             f"Stopped while it was being sent: it may or may not have been taken. "
             f"See what `{shown_by}` shows before you send it again.",
             STOPPED,
@@ -102,7 +102,7 @@ def wait_for(
     :param wait: what to wait for.
     :param again: what to do after Ctrl-C.
     :param causes: why it has failed, as far as that can be found out.
-    :raises EndedError: it was interrupted.
+    :raises Exception: it was interrupted; the command then ends with 130.
     :raises WaitError: it ended in another way than it should.
     """
     from airflow_provider_daocloud.core.waiting.blocking import block
@@ -121,7 +121,7 @@ def wait_for(
         try:
             ended = block(wait, observe, log=log, **check_times(args))
         except KeyboardInterrupt:
-            raise EndedError(f"Stopped waiting. The {wait} continues: {again}", STOPPED) from None
+            raise _EndedError(f"Stopped waiting. The {wait} continues: {again}", STOPPED) from None
         except WaitError:
             for cause in causes(wait):
                 say(cause)
@@ -154,7 +154,7 @@ def exit_code(error: Exception) -> int | None:
     """
     from airflow_provider_daocloud.compat import AirflowNotFoundException
 
-    if isinstance(error, EndedError):
+    if isinstance(error, _EndedError):
         return error.code
     if isinstance(error, NameMatchError):
         return SAYS_NO

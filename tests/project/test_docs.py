@@ -24,9 +24,10 @@ PUBLIC = (
     "hooks.daocloud",
     "hooks.enterprise",
     "notifications.daocloud",
+    "notifications.enterprise",
     "triggers.daocloud",
     "triggers.enterprise",
-    *(("triggers.events",) if AIRFLOW >= (3, 0) else ()),
+    *(("triggers.events", "triggers.enterprise_events") if AIRFLOW >= (3, 0) else ()),
 )
 PUBLIC_KINDS = (BaseException, BaseHook, BaseNotifier, BaseOperator, BaseTrigger)
 ERRORS = ("api.errors", "exceptions")

@@ -12,7 +12,10 @@ from airflow_provider_daocloud.triggers.deferral import airflow_version
 
 PACKAGE = airflow_provider_daocloud.__name__
 # What an older Airflow cannot import, and says so.
-UNUSABLE = {f"{PACKAGE}.triggers.events"} if airflow_version() < (3, 0) else set()
+_WATCHERS = ("events", "event_stream", "enterprise_events")
+UNUSABLE = (
+    {f"{PACKAGE}.triggers.{name}" for name in _WATCHERS} if airflow_version() < (3, 0) else set()
+)
 
 
 def classes() -> Iterator[type]:

@@ -192,16 +192,19 @@ class Client(DaoCloudClient):
         self.observations: list[Seen] = []
         self._simulation = simulation
 
+    def arriving(self, request: Request[Any]) -> SandboxRequest:
+        """Return a request as it comes off the wire."""
+        body = json.dumps(dict(request.body)).encode() if request.body else b""
+        headers = {"authorization": f"token {TOKEN}", "content-type": "application/json"}
+        return SandboxRequest(request.method, f"/v1{request.path}", headers, body)
+
     def _send_once(self, request: Request[T], within: float | None) -> T:
         simulation = self._simulation
         simulation.points(f"before {request.name}")
         if request.is_write and self.refused:
             self.refused -= 1
             raise UnreachableError(str(request), "connection refused.")
-        body = json.dumps(dict(request.body)).encode() if request.body else b""
-        headers = {"authorization": f"token {TOKEN}", "content-type": "application/json"}
-        arriving = SandboxRequest(request.method, f"/v1{request.path}", headers, body)
-        serve = partial(simulation.serve, arriving, simulation.invocation)
+        serve = partial(simulation.serve, self.arriving(request), simulation.invocation)
         if request.is_write:
             self.posts.append(serve)
         if request.is_write and self.answers:
@@ -314,6 +317,8 @@ class Simulation:
     :param retries: of the task.
     :param arguments: of the operator.
     """
+
+    run_id: str | None = None
 
     def __init__(
         self,
@@ -498,6 +503,8 @@ class Simulation:
         self.points.crash = lambda name, number: crash in (name, number)
         run_began = datetime.fromtimestamp(BEGIN, UTC)
         ti = task_instance(self._xcom_push, try_number=self.try_number, max_tries=self.max_tries)
+        # All tries are of one run.
+        ti.run_id = self.run_id = self.run_id or ti.run_id
         context = {
             "ti": ti,
             "task_state_store": self.store,

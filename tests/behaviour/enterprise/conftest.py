@@ -11,6 +11,7 @@ from airflow_provider_daocloud.sandbox.enterprise import EnterpriseOptions, Ente
 from airflow_provider_daocloud.sandbox.enterprise.pipelines import Parameter, Stage
 from airflow_provider_daocloud.sandbox.enterprise.server import EnterpriseSandbox
 from tests.support.modes import Run
+from tests.support.soak import summarise
 
 WEB, PROXY = "hub/shop/web:1.0", "hub/proxy:2.3"
 QUICK: dict[str, Any] = {
@@ -48,3 +49,12 @@ def dce(monkeypatch: pytest.MonkeyPatch) -> Iterator[EnterpriseSandbox]:
 def run(operator: Callable[..., Any], **arguments: Any) -> Run:
     """Return a task instance of an operator, not begun yet."""
     return Run(lambda: operator(task_id="task", **QUICK | arguments))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table of a soak; with ``WRITE_DOCS=1``, write it into the page."""
+    from tests.behaviour.enterprise.test_schedules import KINDS, SCHEDULES
+
+    if SCHEDULES:
+        columns = ("schedules", "processes", "actions", "ended as *outcome unknown*")
+        summarise(terminalreporter, "soak of enterprise", KINDS, columns)

@@ -88,7 +88,7 @@ def test_it_is_rendered_for_each_call_and_acts_once_for_one_try(
 ) -> None:
     """The same identity as a second call of Airflow's for the same try."""
     ti = SimpleNamespace(id=str(uuid.uuid4()), dag_id="d", task_id="t", run_id="r", state="failed")
-    context = {"ti": ti, "name": "web"}
+    context = {"dag": None, "ti": ti, "name": "web"}
     one = notifier(workload_name="{{ name }}")
     one(context)
     one(context)
