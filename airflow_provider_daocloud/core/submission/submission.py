@@ -101,8 +101,8 @@ class Submission:
         """Note what is asked, and since when."""
         self.record = self.request.record()
         self._began = self.clock()
-        # The resource before a request that counts as never arrived. If that arrives after all, the
-        # resource will differ from this.
+        # The resource when a request was found to have never arrived. If that arrives after all,
+        # the resource will differ from this.
         self._doubted: Snapshot | None = None
 
     @property
@@ -343,10 +343,12 @@ class Submission:
         verdict = self._verdict(before, now, change_seen=change_seen)
         if verdict == "absent":
             title, seconds = capitalized(self._title), in_words(self.settle_time)
-            self.log("%s did not change in %s: it never arrived. %s.", title, seconds, why)
+            # What somebody else changed meanwhile is no trace of it.
+            trace = "did not change" if now == before else "shows no trace of it"
+            self.log("%s %s in %s: it never arrived. %s.", title, trace, seconds, why)
             if self._is_late():
                 raise self._unknown(why, before, now)
-            self._doubted = before
+            self._doubted = now
             return None
         receipt = self.evidence.receipt_shown(self.record, seen)
         if verdict == "unknown" or (self.needs_id and receipt is None):

@@ -99,6 +99,8 @@ class Lives(RuleBasedStateMachine):
             deferrable=deferrable,
             settle_time=SETTLE,
             max_outage=120.0,
+            # A try too many would end it in the middle of things: success is what is looked for.
+            retries=20,
         )
         self.sim.on_posted = self._posted
         self.ending: Ending | None = None
@@ -187,7 +189,6 @@ class Lives(RuleBasedStateMachine):
         if not hasattr(self, "sim"):
             return
         self._calm()
-        self.sim.max_tries = max(self.sim.max_tries, self.sim.try_number + 1)
         while not self.over:
             if self.deferred:
                 assert self.ending is not None

@@ -70,3 +70,16 @@ def test_the_table() -> None:
         f"| {row} | {' | '.join(outcome(row, act) for act in ACTS)} |" for row in (*KILLED, *FAULTS)
     ]
     hold_page("enterprise", "\n".join(lines))
+
+
+@pytest.mark.parametrize("act", ["restart", "scale", "run"])
+def test_what_somebody_else_did_is_no_trace_of_ours(act: str) -> None:
+    """The first try died before it sent anything; what changed since is not taken for it."""
+    sim = EnterpriseSimulation(act, settle_time=30.0)
+    assert sim.to_the_end(f"before {sim.request}").kind == "Crash"
+    sim.dce.pipelines.start(sim.marked, {"TAG": "theirs"}, started_by="somebody")
+    template = {"spec": {"containers": [{"name": "web", "image": "hub/shop/web:3.0"}]}}
+    sim.dce.workloads.patch(sim.web, {"spec": {"template": template}})
+    assert sim.to_the_end().kind == "success"
+    assert sim.effects == 1
+    assert any("shows no trace of it" in line for line in sim.lines)
