@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.jobs import action_id, app_id, flow_id
+from benchmarks.jobs import action_id, app_id, flow_id, pipeline, workload
 
 CONN_ID = "bench"
 INTERVAL = 1.0
@@ -60,6 +60,38 @@ def _action(job: int) -> Trigger:
     return DaoCloudActionTrigger(
         app_id=app_id(job),
         action_id=action_id(job),
+        daocloud_conn_id=CONN_ID,
+        poll_interval=INTERVAL,
+        timeout=TIMEOUT,
+    )
+
+
+def _enterprise(port: int) -> dict[str, Any]:
+    return _daocloud(port) | {"conn_type": "daocloud_enterprise"}
+
+
+def _pipeline_run(job: int) -> Trigger:
+    from airflow_provider_daocloud.triggers.enterprise import DaoCloudPipelineRunTrigger
+
+    return DaoCloudPipelineRunTrigger(
+        workspace_id="1",
+        pipeline_name=pipeline(job),
+        run_id=str(job + 1),
+        daocloud_conn_id=CONN_ID,
+        poll_interval=INTERVAL,
+        timeout=TIMEOUT,
+    )
+
+
+def _rollout(job: int) -> Trigger:
+    from airflow_provider_daocloud.triggers.enterprise import DaoCloudWorkloadTrigger
+
+    return DaoCloudWorkloadTrigger(
+        cluster="bench",
+        namespace="bench",
+        workload_kind="deployment",
+        workload_name=workload(job),
+        generation=2,
         daocloud_conn_id=CONN_ID,
         poll_interval=INTERVAL,
         timeout=TIMEOUT,
@@ -165,6 +197,18 @@ CONTESTANTS = {
         succeeded=_outcome_is_success,
         ours=True,
         hints=False,
+    ),
+    "Enterprise pipeline runs": Contestant(
+        connection=_enterprise,
+        trigger=_pipeline_run,
+        succeeded=_outcome_is_success,
+        ours=True,
+    ),
+    "Enterprise rollouts": Contestant(
+        connection=_enterprise,
+        trigger=_rollout,
+        succeeded=_outcome_is_success,
+        ours=True,
     ),
     "dbt Cloud": Contestant(
         connection=lambda port: {

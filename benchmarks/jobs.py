@@ -23,3 +23,13 @@ def action_id(job: int) -> str:
 def number(any_id: str) -> int:
     """Return the number of the job that an id belongs to."""
     return int(any_id[-12:])
+
+
+def pipeline(job: int) -> str:
+    """Return the pipeline of which this job is a run: ten of them have a thousand."""
+    return f"pipeline-{job // 100}"
+
+
+def workload(job: int) -> str:
+    """Return the deployment whose rollout is this job."""
+    return f"workload-{job}"

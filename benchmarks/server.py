@@ -1,9 +1,10 @@
 """One small HTTPS server for all kinds: jobs that end at a set time, and a count of calls.
 
 It speaks as much of each service as the contestant's trigger reads: a run of dbt Cloud, a run of
-Databricks, a job of Airbyte, a plain URL, and DaoCloud's build flows, apps and actions. Jobs end at
-the same moments whatever the service, so only the way of asking differs. Every answer is put
-together from parts made beforehand: serving is equally cheap for all.
+Databricks, a job of Airbyte, a plain URL, DaoCloud's build flows, apps and actions, and runs and
+deployments of DaoCloud Enterprise. Jobs end at the same moments whatever the service, so only the
+way of asking differs. Every answer is put together from parts made beforehand: serving is
+equally cheap for all.
 
 Started by `waiting.py`, which talks with it in lines of JSON over its standard input and output.
 """
@@ -21,12 +22,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from benchmarks.jobs import WARM_UP, action_id, app_id, flow_id, number
+from benchmarks.jobs import WARM_UP, action_id, app_id, flow_id, number, pipeline, workload
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -73,7 +75,11 @@ class Service:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        name, status, body = await self._answer(scope["path"].strip("/").split("/"), receive)
+        path = scope["path"].strip("/").split("/")
+        if path[0] == "apis":
+            name, status, body = self._enterprise(path[3:], scope["query_string"])
+        else:
+            name, status, body = await self._answer(path, receive)
         self.calls[name] += 1
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         if scope["path"].startswith("/v1/"):
@@ -117,6 +123,33 @@ class Service:
                 state = b"done" if self.jobs.ended(int(job)) else b"running"
                 return "http_state", 200, b'{"id": %d, "state": "%s"}' % (int(job), state)
         return f"unknown: {'/'.join(path)}", 404, b"{}"
+
+    def _enterprise(self, path: list[str], query: bytes) -> tuple[str, int, bytes]:
+        match path:
+            case ["workspaces", _, "pipelines", name, "runs"]:
+                jobs = [job for job in (WARM_UP, *self.jobs.ends) if pipeline(job) == name]
+                runs = b",".join(map(self._run, reversed(jobs)))
+                return "list_runs", 200, _page(runs, len(jobs), 1)
+            case ["workspaces", _, "pipelines", _, "runs", run]:
+                return "get_run", 200, self._run(int(run) - 1)
+            case ["clusters", _, "namespaces", _, "deployments"]:
+                jobs = [WARM_UP, *self.jobs.ends]
+                number_of = {name: int(value) for name, value in parse_qsl(query)}
+                page, size = number_of[b"page"], number_of[b"pageSize"]
+                shown = b",".join(map(self._deployment, jobs[(page - 1) * size : page * size]))
+                return "list_deployments", 200, _page(shown, len(jobs), page)
+            case ["clusters", _, "namespaces", _, "deployments", name, "json"]:
+                whole = self._deployment(int(name.removeprefix("workload-"))).decode()
+                return "get_deployment", 200, json.dumps({"data": whole}).encode()
+        return f"unknown: {'/'.join(path)}", 404, b"{}"
+
+    def _run(self, job: int) -> bytes:
+        state = b"SUCCESS" if self.jobs.ended(job) else b"RUNNING"
+        return _RUN % {b"id": job + 1, b"state": state}
+
+    def _deployment(self, job: int) -> bytes:
+        updated = 3 if self.jobs.ended(job) else 1
+        return _DEPLOYMENT % {b"name": workload(job).encode(), b"updated": updated}
 
     def _flow(self, job: int) -> bytes:
         flow = _FLOW_ENDED if self.jobs.ended(job) else _FLOW_RUNNING
@@ -167,6 +200,11 @@ class Connections(HttpToolsProtocol):
         """Count it."""
         Connections.made += 1
         super().connection_made(transport)
+
+
+def _page(items: bytes, total: int, page: int) -> bytes:
+    pagination = b'{"total": %d, "page": %d, "pageSize": 200}' % (total, page)
+    return b'{"items": [%s], "pagination": %s}' % (items, pagination)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -222,6 +260,41 @@ _ACTION = _template(
         "end_date": "@%(end)s@",
         "error_info": {"message": None},
         "time_cost_seconds": "@%(seconds)s@",
+    }
+)
+_RUN = _template(
+    {
+        "runId": "%(id)d",
+        "name": "run-%(id)d",
+        "state": "%(state)s",
+        "createdAt": "1790000000",
+        "startedAt": "1790000000",
+        "duration": "20000",
+        "parameters": [{"name": "TAG", "value": "latest"}],
+    }
+)
+_DEPLOYMENT = _template(
+    {
+        "metadata": {
+            "name": "%(name)s",
+            "namespace": "bench",
+            "generation": "@2@",
+            "resourceVersion": "%(updated)d",
+            "annotations": {},
+        },
+        "spec": {
+            "replicas": 3,
+            "template": {
+                "spec": {"containers": [{"name": "%(name)s", "image": "registry.example/app:2"}]}
+            },
+        },
+        "status": {
+            "observedGeneration": 2,
+            "replicas": 3,
+            "updatedReplicas": "@%(updated)d@",
+            "availableReplicas": "@%(updated)d@",
+            "conditions": [{"type": "Progressing", "status": "True"}],
+        },
     }
 )
 _DBT_CLOUD_RUN = _template(

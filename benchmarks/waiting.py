@@ -27,7 +27,7 @@ from benchmarks import machine, page
 from benchmarks.contestants import CONN_ID, CONTESTANTS, INTERVAL, NULL, PEERS
 
 ROOT = Path(__file__).parents[1]
-LISTS = ("list_build_flows", "list_apps")
+LISTS = ("list_build_flows", "list_apps", "list_runs", "list_deployments")
 # How much longer than its longest job a contestant may take, in seconds.
 RETRY_TIMEOUT = 240.0
 # Up to how many waiters all contestants are measured at the same time, and how often.

@@ -40,6 +40,10 @@ DURATIONS = 50
 
 LIKELY_DURATION = 0.9
 
+# While hints are doubted, an action is asked at the full pace from this part of the shortest of
+# these durations on: others of its kind have ended by then.
+SOONEST_SHARE = 0.9
+
 # If it needs longer, how much later it is observed next, as a part of that.
 LATER_SHARE = 0.05
 
@@ -51,7 +55,9 @@ class Hinted:
     Each wait is asked for. From a few waits on, the list of what they act on *hints*: what changed
     there gets its waits asked at once, the others are asked seldom. A hint only speeds things up:
     nothing promises that the list changes when a wait ends. A few *probes* are always asked at the
-    full pace, and if ends come without hints, hints are not relied on any more.
+    full pace, and if ends come without hints, hints are not relied on any more. A list that does
+    not even show what is in progress is *doubted* until it has hinted at an end: as soon as a probe
+    has ended, what is likely to end then, too, is asked at the full pace.
 
     :param list_request: returns the request of the list; its items stay as they were sent.
     :param key_of_item: returns what an item is of.
@@ -125,7 +131,10 @@ class _HintedGroup:
             seconds = self._strategy.duration_of(subscription.outcome.result or {})
             if seconds is not None:
                 self._durations.append(seconds)
+                if len(self._durations) == 1 and self._hints.doubted:
+                    self.reschedule()
         elif subscription.open:
+            self._hints.in_progress(subscription)
             now = self._poller.clock()
             self._at(subscription, now + self._pause(subscription, now))
 
@@ -181,7 +190,12 @@ class _HintedGroup:
         ):
             # Something changed and the action was still in progress: its end is likely to be near.
             return subscription.backoff.pause(now - subscription.hinted_at)
-        return HINTED.pause(now - subscription.tracker.started_at)
+        elapsed = now - subscription.tracker.started_at
+        pause = HINTED.pause(elapsed)
+        if self._hints.doubted and self._durations:
+            soonest = min(self._durations) * SOONEST_SHARE
+            pause = min(pause, max(subscription.pause(now), soonest - elapsed))
+        return pause
 
     def _likely_seconds(self, subscription: Subscription) -> float | None:
         """Return the seconds that an action takes, if the budget is too small to observe it."""
@@ -220,6 +234,8 @@ class _Hints(Job):
         self._items: Sequence[Mapping[str, Any]] = ()
         self._entries: dict[Hashable, Mapping[str, Any]] = {}
         self._trust = 0
+        # Whether an action was in progress, and the list did not show it.
+        self._silent = False
         # Where an action ended without a hint, and for how many lists the hint is awaited.
         self._awaited: dict[Hashable, int] = {}
         self.on = False
@@ -229,6 +245,11 @@ class _Hints(Job):
     def relied_on(self) -> bool:
         """Whether ends are expected to show in the list."""
         return self.on and self._trust >= 0
+
+    @property
+    def doubted(self) -> bool:
+        """Whether no end has shown in the list yet, and it does not show what is in progress."""
+        return self.on and self._silent and self._trust <= 0
 
     def start(self, now: float) -> None:
         self.on = True
@@ -244,6 +265,11 @@ class _Hints(Job):
         """Whether the list shows that something is in progress there."""
         entry = self._entries.get(key)
         return entry is not None and self._strategy.is_busy(entry)
+
+    def in_progress(self, subscription: Subscription) -> None:
+        """Take in that an action was seen to be in progress."""
+        if self.seen and not self.shows_busy(self._group.key_of(subscription)):
+            self._silent = True
 
     def ended(self, subscription: Subscription) -> None:
         """Take in that an action was seen to have ended."""

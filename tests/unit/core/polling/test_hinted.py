@@ -277,6 +277,41 @@ def test_ends_without_hints_end_the_reliance_and_hints_bring_it_back() -> None:
     assert scene.plan(9)[0] > LONGEST
 
 
+def test_a_list_that_shows_nothing_is_doubted_when_the_first_has_ended() -> None:
+    """What began at the same time is likely to end then too: it does not wait for three lists."""
+    scene = Scene(12, busy=False)
+    scene.ask_for_the_list()
+    scene.all_observed()
+    assert scene.plan(9)[0] > LONGEST
+    scene.now += 5.0
+    scene.end(scene.waits[0], seconds=65.0)
+    assert scene.plan(9)[0] <= LONGEST
+    # What has just begun is left alone until then.
+    late = scene.add(20)
+    scene.observed(late)
+    assert LONGEST < scene.queue.planned[late][0] - scene.now <= 30.0
+
+
+def test_a_list_that_shows_what_is_in_progress_is_not_doubted() -> None:
+    scene = Scene(12, busy=True)
+    scene.ask_for_the_list()
+    scene.all_observed()
+    scene.now += 5.0
+    scene.end(scene.waits[0], seconds=65.0)
+    assert scene.plan(9)[0] > LONGEST
+
+
+def test_a_hint_ends_the_doubt() -> None:
+    scene = Scene(12, busy=False)
+    scene.ask_for_the_list()
+    scene.all_observed()
+    scene.now += 5.0
+    scene.show(3)
+    scene.end(scene.waits[3], seconds=65.0)
+    scene.observed(scene.waits[9])
+    assert scene.plan(9)[0] > LONGEST
+
+
 def test_a_hint_that_comes_a_little_later_counts() -> None:
     scene = Scene(12)
     scene.ask_for_the_list()
