@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 DOCS = Path(__file__).parent
-OURS = "DaoCloud"
+OURS = ("DaoCloud", "Enterprise")
 
 mpl.use("svg")
 mpl.rcParams |= {
