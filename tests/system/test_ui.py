@@ -12,6 +12,8 @@ import pytest
 
 from airflow_provider_daocloud import provider_info
 from airflow_provider_daocloud.sandbox import Sandbox
+from airflow_provider_daocloud.sandbox.enterprise.options import EnterpriseOptions
+from airflow_provider_daocloud.sandbox.enterprise.server import EnterpriseSandbox
 from scripts.airflow_processes import Airflow
 
 pytest.importorskip("playwright", reason="make test-ui has a browser")
@@ -100,3 +102,31 @@ def test_a_person_sets_up_a_connection_runs_the_pipeline_and_follows_its_links(
     log = (tour.airflow.home / "api-server.log").read_text()
     assert "get_connection_form_widgets" not in log
     assert "get_ui_field_behaviour" not in log
+
+
+def test_a_person_sees_why_a_rollout_of_enterprise_failed(tour: screenshots.Tour) -> None:
+    """Add and test the connection, run the pipeline, read the log, follow the link."""
+    tour.dag_id = screenshots.ENTERPRISE_DAG_ID
+    with EnterpriseSandbox(options=EnterpriseOptions(speed=5.0)) as sandbox:
+        labels = tour.add_enterprise_connection(sandbox)
+        own = [label for _, label, _ in provider_info.ENTERPRISE.fields.values()]
+        assert set(labels) >= {"Base URL", "Access key", "Port", *own}
+
+        works = tour.test_connection("daocloud_enterprise_default")
+        assert works["status"]
+        assert "Installed: " in works["message"]
+        assert "kpanda" in works["message"]
+
+        screenshots.let_the_release_crash(sandbox)
+        tour.trigger()
+        tour.wait_for("deploy", "failed")
+        tour.shoot_log("deploy", "no database", "log")
+        where = tour.follow("deploy", "Workload in DaoCloud")
+        assert where == (
+            f"{sandbox.url}/kpanda/clusters/production/namespaces/shop/deployments/web"
+        )
+        # Forward and back again, each once.
+        assert sandbox.effects == {"start_run": 1, "patch_deployment": 2}
+        for file in tour.airflow.home.rglob("*"):
+            if file.is_file():
+                assert sandbox.token.encode() not in file.read_bytes(), file
