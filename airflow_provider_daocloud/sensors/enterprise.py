@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_daocloud.api.errors import PipelineRunFailedError, WorkloadFailedError
+from airflow_provider_daocloud.api.errors import (
+    InputError,
+    PipelineRunFailedError,
+    WorkloadFailedError,
+)
 from airflow_provider_daocloud.api.validation import WorkloadKind, one_of
 from airflow_provider_daocloud.links import PipelineLink, WorkloadLink
 from airflow_provider_daocloud.references import PipelineReference, WorkloadReference
@@ -16,7 +20,7 @@ from airflow_provider_daocloud.triggers.enterprise import (
 )
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from typing import Literal, Unpack
 
     from airflow_provider_daocloud.arguments import EnterpriseSensorArguments
 
@@ -66,7 +70,7 @@ class DaoCloudWorkloadSensor(WorkloadReference, DaoCloudBaseSensor):
         workload_kind: WorkloadKind = "deployment",
         cluster: str | None = None,
         namespace: str | None = None,
-        target: str = "rolled_out",
+        target: Literal["rolled_out", "started", "stopped"] = "rolled_out",
         image: str | None = None,
         images: Mapping[str, str] | None = None,
         replicas: int | str | None = None,
@@ -76,6 +80,8 @@ class DaoCloudWorkloadSensor(WorkloadReference, DaoCloudBaseSensor):
         super().__init__(daocloud_conn_id=daocloud_conn_id, **kwargs)
         self.refer_to(workload_name, workload_kind, cluster, namespace)
         self.target = one_of("target", target, ("rolled_out", "started", "stopped"))
+        if image is not None and images is not None:
+            raise InputError("image", "give it, or images: one of the two.")
         self.image = image
         self.images = images
         self.replicas = replicas
@@ -128,7 +134,7 @@ class DaoCloudPipelineRunSensor(PipelineReference, DaoCloudBaseSensor):
         run_id: str | int,
         workspace: str | int | None = None,
         accept_unstable: bool = False,
-        target_state: str = "SUCCESS",
+        target_state: Literal["SUCCESS", "PAUSED"] = "SUCCESS",
         daocloud_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Unpack[EnterpriseSensorArguments],
     ) -> None:

@@ -14,7 +14,19 @@ from airflow_provider_daocloud.operators.daocloud import (
     DaoCloudStackActionOperator,
     DaoCloudTriggerBuildOperator,
 )
+from airflow_provider_daocloud.operators.enterprise import (
+    DaoCloudPipelineInputOperator,
+    DaoCloudRunPipelineOperator,
+    DaoCloudWorkloadActionOperator,
+    DaoCloudWorkloadDeployOperator,
+    DaoCloudWorkloadRollbackOperator,
+    DaoCloudWorkloadScaleOperator,
+)
 from airflow_provider_daocloud.sensors.daocloud import DaoCloudActionSensor, DaoCloudBuildFlowSensor
+from airflow_provider_daocloud.sensors.enterprise import (
+    DaoCloudPipelineRunSensor,
+    DaoCloudWorkloadSensor,
+)
 
 
 def right_calls() -> None:
@@ -41,6 +53,25 @@ def right_calls() -> None:
     DaoCloudBuildFlowSensor(
         task_id="wait", build_flow_name="web", mode="reschedule", soft_fail=True, max_outage=60
     )
+    DaoCloudWorkloadDeployOperator(
+        task_id="deploy",
+        workload_name="web",
+        images={"web": "hub/web:2"},
+        workload_kind="statefulset",
+        rollback_on_failure=True,
+        max_attempts=2,
+        timeout=timedelta(hours=1),
+        retries=2,
+    )
+    DaoCloudWorkloadRollbackOperator(task_id="u", workload_name="web", deploy_task_id="deploy")
+    DaoCloudWorkloadScaleOperator(task_id="s", workload_name="web", replicas="{{ params.pods }}")
+    DaoCloudWorkloadActionOperator(task_id="r", workload_name="web", action="restart", pool="p")
+    DaoCloudRunPipelineOperator(
+        task_id="run", pipeline_name="build", workspace=1, parameters={"TAG": "1"}
+    )
+    DaoCloudPipelineInputOperator(task_id="yes", pipeline_name="build", run_id="7", approve=True)
+    DaoCloudWorkloadSensor(task_id="w", workload_name="web", replicas=3, mode="reschedule")
+    DaoCloudPipelineRunSensor(task_id="p", pipeline_name="b", run_id="1", target_state="PAUSED")
 
 
 def wrong_calls() -> None:
@@ -54,3 +85,9 @@ def wrong_calls() -> None:
     DaoCloudStackActionOperator(task_id="t", stack_id="s", action="stop", verify=True)  # type: ignore[call-arg]
     DaoCloudActionSensor(task_id="t", app_id="a", action_id="b", max_outages=5)  # type: ignore[call-arg]
     DaoCloudBuildFlowSensor(task_id="t", build_flow_id="a", poke_interval="10")  # type: ignore[arg-type]
+    DaoCloudWorkloadDeployOperator(task_id="t", workload_name="a", tags="1")  # type: ignore[call-arg]
+    DaoCloudWorkloadDeployOperator(task_id="t", workload_name="a", workload_kind="pod")  # type: ignore[arg-type]
+    DaoCloudWorkloadScaleOperator(task_id="t", workload_name="a")  # type: ignore[call-arg]
+    DaoCloudWorkloadActionOperator(task_id="t", workload_name="a", action="redeploy")  # type: ignore[arg-type]
+    DaoCloudRunPipelineOperator(task_id="t", pipeline_name="a", parameters=["TAG"])  # type: ignore[arg-type]
+    DaoCloudPipelineRunSensor(task_id="t", pipeline_name="a", run_id="1", target_state="DONE")  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_daocloud.api.client import DaoCloudClient
+from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.exceptions import (
     DaoCloudRolledBackError,
     DaoCloudWaitTimeoutError,
@@ -393,3 +394,17 @@ def test_bad_arguments(dce: EnterpriseSandbox, arguments: dict[str, Any], words:
     assert ending.kind == "AirflowFailException"
     assert words in str(ending.error)
     assert writes(dce) == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"),
+    [
+        ("image", {"image": NEW, "images": {"web": NEW}}),
+        ("target", {"target": "gone"}),
+        ("workload_kind", {"workload_kind": "pod"}),
+    ],
+)
+def test_bad_arguments_of_a_sensor(field: str, arguments: dict[str, Any]) -> None:
+    """They are errors of the DAG file."""
+    with pytest.raises(InputError, match=f"^{field}: "):
+        DaoCloudWorkloadSensor(task_id="task", workload_name="web", **arguments)
