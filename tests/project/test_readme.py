@@ -155,6 +155,12 @@ def test_the_test_of_the_guide_passes(daocloud_sandbox: Sandbox) -> None:
     names["test_my_release"](daocloud_sandbox)
 
 
+def test_the_test_of_a_deployment_passes(daocloud_enterprise_sandbox: EnterpriseSandbox) -> None:
+    names: dict[str, Any] = {}
+    exec(block("sandbox enterprise", page("guides/sandbox")), names)
+    names["test_my_deployment"](daocloud_enterprise_sandbox)
+
+
 BAD_INPUT: dict[str, Callable[[], object]] = {
     "poll_interval=-1": lambda: DaoCloudRedeployOperator(
         task_id="t", app_id="a", release_name="v1", poll_interval=-1
