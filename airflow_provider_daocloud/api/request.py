@@ -30,6 +30,9 @@ class Request(Generic[T]):
     repeats: bool = field(default=False, kw_only=True, repr=False, compare=False)
     # Whether the body, a mapping of text, is sent as a form (multipart) instead of JSON.
     form: bool = field(default=False, kw_only=True, repr=False, compare=False)
+    # Adds to a result, of which the token was taken out, what is sent back to the service later:
+    # that must be as it came.
+    keep: Callable[[T, T], T] | None = field(default=None, kw_only=True, repr=False, compare=False)
     # What is left to ask for, if the result is one page of several; its own result has all of them.
     following: Callable[[Any], Request[T] | None] = field(
         default=nothing_follows, kw_only=True, repr=False, compare=False

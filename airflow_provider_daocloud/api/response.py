@@ -77,7 +77,10 @@ def interpret(request: Request[T], response: Response, *, now: float, secret: st
     """
     if 200 <= response.status < 300:
         try:
-            return request.parse(_json(response.body, secret))
+            found = request.parse(_json(response.body, secret))
+            if request.keep is not None:
+                found = request.keep(found, request.parse(_json(response.body)))
+            return found
         except ShapeError as e:
             came = f"(HTTP {response.status}): {_excerpt(response.body, secret)}"
             problem = f"{e} in the answer {came}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -397,23 +397,64 @@ class DaoCloudEnterpriseHook(DaoCloudBaseHook):
         """
         return tuple(step for _, step in self._waiting_steps(ref, run_id))
 
-    def answer_input(self, ref: PipelineRef, run_id: str | int, *, approve: bool) -> None:
+    def choose_input(
+        self,
+        waiting: Sequence[RunNode],
+        run_id: str | int,
+        ref: PipelineRef,
+        message: str | None = None,
+    ) -> RunNode:
+        """Return which question of a run is meant. Nothing is sent.
+
+        :param waiting: what it asks: `list_inputs`.
+        :param run_id: the number of the run.
+        :param ref: which pipeline.
+        :param message: what is asked, if that is known.
+        :raises InputError: it asks nothing of the kind now, or several things.
+        """
+        from airflow_provider_daocloud.api.errors import InputError
+
+        found = [one for one in waiting if message in (None, one.message)]
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(repr(one.message) for one in waiting) or "nothing"
+        if found:
+            raise InputError("message", f"run {run_id} of pipeline {ref.name} asks {there}: which?")
+        field = "run_id" if message is None else "message"
+        raise InputError(field, f"run {run_id} of pipeline {ref.name} asks {there} now.")
+
+    def answer_input(
+        self,
+        ref: PipelineRef,
+        run_id: str | int,
+        question: RunNode | None = None,
+        *,
+        approve: bool,
+        message: str | None = None,
+    ) -> None:
         """``POST …/steps/{stepId}:process`` or ``:abort``: answer what a paused run asks.
 
         :param ref: which pipeline.
         :param run_id: the number of the run.
+        :param question: what is answered: one of `list_inputs`. Default: the one that is asked.
         :param approve: whether the run goes on.
-        :raises InputError: the run asks nothing now.
+        :param message: what is asked, if the run may ask several things.
+        :raises InputError: the run asks nothing of the kind now, or several things.
         """
         from airflow_provider_daocloud.api.enterprise.pipelines import answer_input
         from airflow_provider_daocloud.api.errors import InputError
 
-        for node_id, step in self._waiting_steps(ref, run_id):
-            request = answer_input(
-                ref, run_id, node_id, step.id, step.input_id or "", approve=approve
-            )
-            return self.send(request)
-        raise InputError("run_id", f"run {run_id} of pipeline {ref.name} asks nothing now.")
+        steps = self._waiting_steps(ref, run_id)
+        if question is None:
+            waiting = [step for _, step in steps]
+            question = self.choose_input(waiting, run_id, ref, message)
+        for node_id, step in steps:
+            if step.input_id == question.input_id:
+                request = answer_input(
+                    ref, run_id, node_id, step.id, step.input_id or "", approve=approve
+                )
+                return self.send(request)
+        raise InputError("run_id", f"run {run_id} of pipeline {ref.name} asks it no more.")
 
     def _waiting_steps(self, ref: PipelineRef, run_id: str | int) -> list[tuple[str, RunNode]]:
         from airflow_provider_daocloud.api.enterprise.pipelines import list_nodes, list_steps

@@ -159,4 +159,6 @@ def _template(given: Mapping[str, Any], name: str, known: tuple[str, ...]) -> st
     if unknown or re.sub(r"\{\w+\}", "", path).count("{"):
         names = ", ".join(f"{{{one}}}" for one in known)
         raise InputError(f"extra.{name}", f"may have {names} in braces, and no others.")
+    if f"{{{known[-1]}}}" not in path:
+        raise InputError(f"extra.{name}", f"must have {{{known[-1]}}} in it.")
     return path

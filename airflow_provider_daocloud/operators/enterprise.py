@@ -33,7 +33,7 @@ from airflow_provider_daocloud.triggers.enterprise import (
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from airflow_provider_daocloud.api.enterprise.pipelines import Pipeline, PipelineRef
+    from airflow_provider_daocloud.api.enterprise.pipelines import Pipeline, PipelineRef, RunNode
     from airflow_provider_daocloud.api.enterprise.workloads import WorkloadRef
     from airflow_provider_daocloud.api.request import Request
     from airflow_provider_daocloud.arguments import (
@@ -58,6 +58,8 @@ __all__ = [
 ]
 
 DEFAULT_CONN_ID = "daocloud_enterprise_default"
+# What a `DaoCloudPipelineInputOperator` keeps in Airflow's task state store (3.3+).
+ANSWERED = "daocloud_input"
 # The XCom for the images that ran before.
 PREVIOUS_IMAGES = "previous_images"
 
@@ -69,11 +71,16 @@ class Marked:
     after a failure: so a submission shows, after whatever broke, whether it was made.
     """
 
+    durable: bool
     _invocation: str | None = None
+    _keeps_journal = True
+    # How many submissions of earlier tries have failed, where no journal counts them.
+    _failed_before = 0
 
     def prepare(self, context: Context) -> None:
         """Take what identifies the invocation of the task."""
         ti: Any = context["ti"]
+        self._keeps_journal = self.durable and context.get("task_state_store") is not None
         # A clear moves the limit of tries to where no retry leaves it.
         parts = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.max_tries)
         self._invocation = "/".join(map(str, parts))
@@ -83,7 +90,8 @@ class Marked:
 
         :param progress: how far the invocation is.
         """
-        text = f"{self._invocation}/{progress.goal}/{progress.failures}"
+        failures = progress.failures + self._failed_before
+        text = f"{self._invocation}/{progress.goal}/{failures}"
         return sha256(text.encode()).hexdigest()[:20]
 
 
@@ -148,6 +156,24 @@ class DaoCloudWorkloadOperator(Marked, WorkloadReference, DaoCloudBaseOperator):
         """Return what of the arguments decides what happens next."""
         return replace(super().policy(), max_attempts=self.max_attempts)
 
+    def read_first(self, send: Callable[[Request[Any]], Any]) -> None:
+        """Without a journal, count what of earlier tries has failed: a retry acts anew then.
+
+        :param send: sends a request.
+        """
+        if self._keeps_journal:
+            return
+        from airflow_provider_daocloud.api.enterprise.changes import operations
+        from airflow_provider_daocloud.api.enterprise.workloads import get_workload
+        from airflow_provider_daocloud.core.submission.plan import Progress
+
+        seen = send(get_workload(self.workload))
+        done = {operation for operation, _ in operations(seen)}
+        wait = self.wait_for(str(seen.generation), Progress())
+        if wait.judge(seen, {}).verdict == "failed":
+            while self.operation(Progress()) in done:
+                self._failed_before += 1
+
     def evidence(self) -> WorkloadEvidence:
         """Return the workload."""
         from airflow_provider_daocloud.resources.enterprise.workload import WorkloadEvidence
@@ -169,7 +195,7 @@ class DaoCloudWorkloadOperator(Marked, WorkloadReference, DaoCloudBaseOperator):
 
         operation = self.operation(progress)
         # What has failed is not done by the same change again: the pods are made anew.
-        change = {"restart": progress.failures > 0} | change
+        change = {"restart": progress.failures + self._failed_before > 0} | change
         return change_workload(name, self.workload, operation, **change)
 
     def wait_of(self, receipt: str, **wanted: Any) -> Wait:
@@ -489,10 +515,21 @@ class DaoCloudRunPipelineOperator(Marked, PipelineReference, DaoCloudBaseOperato
 
         :param send: sends a request.
         """
-        from airflow_provider_daocloud.api.enterprise.pipelines import get_pipeline
+        from airflow_provider_daocloud.api.enterprise.pipelines import get_pipeline, list_runs
         from airflow_provider_daocloud.resources.enterprise.pipeline import find_run_path
 
         self._pipeline = send(get_pipeline(self.pipeline))
+        if not self._keeps_journal:
+            from airflow_provider_daocloud.core.submission.plan import Progress
+
+            runs = send(list_runs(self.pipeline))
+            failed = {
+                (run.parameters or {}).get(self.marker_parameter)
+                for run in runs
+                if run.state.has_ended and run.state not in self._good_states()
+            }
+            while self.operation(Progress()) in failed:
+                self._failed_before += 1
         self._run_path = self.hook.endpoint.pipeline_run_path or find_run_path(send)
         if self.marker_parameter not in [one.name for one in self._pipeline.parameters]:
             self.log.warning(
@@ -501,6 +538,9 @@ class DaoCloudRunPipelineOperator(Marked, PipelineReference, DaoCloudBaseOperato
                 self.pipeline_name,
                 self.marker_parameter,
             )
+
+    def _good_states(self) -> tuple[str, ...]:
+        return ("SUCCESS", "UNSTABLE") if self.accept_unstable else ("SUCCESS",)
 
     def request(self, progress: Progress) -> Request[Any]:
         """Return the request that starts the run."""
@@ -567,12 +607,17 @@ class DaoCloudPipelineInputOperator(FailsWhenUnmapped, TextFields, PipelineRefer
     :param pipeline_name: the pipeline (templated).
     :param run_id: the number of the run (templated).
     :param approve: whether the run goes on.
+    :param message: what is asked (templated), as the run shows it. Needed if the pipeline asks
+        several things: another question is not answered then, whatever else happens.
     :param workspace: its workspace: alias or number (templated). Default: the connection's.
     :param daocloud_conn_id: the Connection of type ``daocloud_enterprise`` (templated).
-    :raises AirflowFailException: the run asks nothing now.
+    :raises AirflowFailException: the run asks nothing of the kind now, or several things; or an
+        earlier try may have answered, and nobody can tell what (before 3.3, without ``message``).
     """
 
-    template_fields: Sequence[str] = ("daocloud_conn_id", "pipeline_name", "run_id", "workspace")
+    template_fields: Sequence[str] = (
+        *("daocloud_conn_id", "pipeline_name", "run_id", "workspace", "message"),
+    )
     operator_extra_links = (PipelineLink(),)
     ui_color: str = DaoCloudBaseOperator.ui_color
 
@@ -582,14 +627,18 @@ class DaoCloudPipelineInputOperator(FailsWhenUnmapped, TextFields, PipelineRefer
         pipeline_name: str,
         run_id: str | int,
         approve: bool = True,
+        message: str | None = None,
         workspace: str | int | None = None,
         daocloud_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Unpack[TaskArguments],
     ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(approve, bool):
+            raise InputError("approve", f"must be True or False, not {approve!r}.")
         self.refer_to(pipeline_name, workspace)
         self.run_id = run_id
         self.approve = approve
+        self.message = message
         self.daocloud_conn_id = daocloud_conn_id
 
     def execute(self, context: Context) -> None:
@@ -602,16 +651,54 @@ class DaoCloudPipelineInputOperator(FailsWhenUnmapped, TextFields, PipelineRefer
             self.take_id(hook.workspace_id(self.workspace))
             push_links(self, context["ti"], hook.endpoint)
             ref = hook.pipeline_ref(self.pipeline_name, self.ref[0])
-            waiting = hook.list_inputs(ref, self.run_id)
+            asked, answered_before = self._question(context, ref)
+            if asked is None and self._was_ended(ref):
+                raise InputError(
+                    "run_id",
+                    f"run {self.run_id} of pipeline {ref.name} was ended: whether an earlier try "
+                    "has answered before that, nobody can tell.",
+                )
+            if asked is None:
+                self.log.info("An earlier try has answered it (%s).", answered_before)
+                return
             try:
-                hook.answer_input(ref, self.run_id, approve=self.approve)
+                hook.answer_input(ref, self.run_id, asked, approve=self.approve)
             except OutcomeUnknownError:
-                # What was asked is asked no more, once it is answered.
-                if hook.list_inputs(ref, self.run_id) == waiting:
+                # What was asked is asked no more, once it is answered; or once the run was ended.
+                if asked in hook.list_inputs(ref, self.run_id) or self._was_ended(ref):
                     raise
             word = "Approved" if self.approve else "Refused"
-            message = waiting[0].message if waiting else ""
-            self.log.info("%s: %s (run %s of %s).", word, message, self.run_id, ref)
+            self.log.info("%s: %s (run %s of %s).", word, asked.message, self.run_id, ref)
+
+    def _question(self, context: Context, ref: PipelineRef) -> tuple[RunNode | None, str]:
+        """Return what is to be answered; None if an earlier try has answered it.
+
+        What is answered is kept before it is answered: a retry answers nothing else.
+
+        :raises InputError: nobody can tell what to answer.
+        """
+        store: Any = context.get("task_state_store")
+        kept = store.get(ANSWERED) if store is not None else None
+        ti: Any = context["ti"]
+        waiting = self.hook.list_inputs(ref, self.run_id)
+        if kept is not None and kept["run"] == str(self.run_id) and kept["tries"] == ti.max_tries:
+            again = [one for one in waiting if one.input_id == kept["input_id"]]
+            return (again[0] if again else None), kept["input_id"]
+        if store is None and self.message is None and ti.try_number > 1:
+            raise InputError(
+                "message",
+                "is needed for a retry: an earlier try may have answered, and this Airflow keeps "
+                "no task state to know what.",
+            )
+        asked = self.hook.choose_input(waiting, self.run_id, ref, self.message)
+        if store is not None:
+            entry = {"run": str(self.run_id), "tries": ti.max_tries, "input_id": asked.input_id}
+            store.set(ANSWERED, entry)
+        return asked, ""
+
+    def _was_ended(self, ref: PipelineRef) -> bool:
+        state = self.hook.get_run(ref, self.run_id).state
+        return self.approve and state.has_ended and state not in ("SUCCESS", "UNSTABLE")
 
 
 def _texts(parameters: object) -> dict[str, str]:
@@ -623,13 +710,18 @@ def _texts(parameters: object) -> dict[str, str]:
         return {}
     if not isinstance(parameters, Mapping):
         raise InputError(
-            "parameters", f"must be a mapping of names to values, not {parameters!r:.100}."
+            # Not the value itself: it may be secret.
+            "parameters",
+            f"must be a mapping of names to values, not a {type(parameters).__name__}. (With a "
+            "template for all of them, the DAG needs render_template_as_native_obj=True.)",
         )
     made = {}
     for name, value in parameters.items():
         if isinstance(value, bool):
             value = str(value).lower()
         if not isinstance(name, str) or not isinstance(value, str | int | float):
-            raise InputError("parameters", f"{name!r} must be text or a number, not {value!r:.60}.")
+            raise InputError(
+                "parameters", f"{name!r} must be text or a number, not a {type(value).__name__}."
+            )
         made[name] = str(value)
     return made

@@ -80,6 +80,10 @@ class DaoCloudWorkloadSensor(WorkloadReference, DaoCloudBaseSensor):
         super().__init__(daocloud_conn_id=daocloud_conn_id, **kwargs)
         self.refer_to(workload_name, workload_kind, cluster, namespace)
         self.target = one_of("target", target, ("rolled_out", "started", "stopped"))
+        if workload_kind == "daemonset" and (target != "rolled_out" or replicas is not None):
+            raise InputError(
+                "workload_kind", "a daemonset has a pod on each node: it has no number of its own."
+            )
         if image is not None and images is not None:
             raise InputError("image", "give it, or images: one of the two.")
         self.image = image

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_daocloud.sandbox import Sandbox, Served
+    from airflow_provider_daocloud.sandbox.enterprise.server import EnterpriseSandbox
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

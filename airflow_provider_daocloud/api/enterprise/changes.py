@@ -92,6 +92,8 @@ def patch_of(wanted: Mapping[str, Any], seen: Workload) -> dict[str, Any]:
     :param seen: the workload.
     :raises InputError: it has no such container.
     """
+    if wanted["images"] is not None and not wanted["images"]:
+        raise InputError("images", "names no container: nothing would be deployed.")
     images = None if wanted["images"] is None else resolved_images(wanted["images"], seen)
     before = release_text(wanted["images"] or {}, seen)
     done = [[wanted["operation"], before], *operations(seen)][:OPERATIONS_KEPT]
@@ -101,7 +103,9 @@ def patch_of(wanted: Mapping[str, Any], seen: Workload) -> dict[str, Any]:
     patch: dict[str, Any] = {"metadata": metadata}
     template: dict[str, Any] = {}
     if images is not None:
-        containers = copy.deepcopy(seen.object["spec"]["template"]["spec"]["containers"])
+        # As they came: an environment may hold a secret that nobody is shown.
+        whole = seen.original or seen.object
+        containers = copy.deepcopy(whole["spec"]["template"]["spec"]["containers"])
         for container in containers:
             container["image"] = images.get(container["name"], container.get("image"))
         template["spec"] = {"containers": containers}

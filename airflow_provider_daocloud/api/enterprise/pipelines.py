@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -359,6 +360,22 @@ def start_run(
     )
 
 
+_WORKSPACE_NAMES = ("workspace", "workspaceId", "workspace_id")
+_PIPELINE_NAMES = ("pipeline", "pipelineName", "pipeline_name", "name")
+
+
+def starts_runs(path: str) -> bool:
+    """Return whether a path, with names in braces, is that of the call that starts a run.
+
+    :param path: what an installation lists.
+    """
+    one = rf"\{{(?:{'|'.join(_PIPELINE_NAMES)})\}}"
+    names = set(re.findall(r"\{(.*?)\}", path))
+    return names <= {*_WORKSPACE_NAMES, *_PIPELINE_NAMES} and bool(
+        re.search(rf"/pipelines/(?:runs/{one}|{one}/runs)$", path)
+    )
+
+
 def filled_run_path(run_path: str, ref: PipelineRef) -> str:
     """Return the path at which a run of a pipeline is started.
 
@@ -369,9 +386,9 @@ def filled_run_path(run_path: str, ref: PipelineRef) -> str:
         "workspace": _workspace(ref.workspace_id),
         "pipeline": quote(checked("pipeline_name", ref.name), safe=""),
     }
-    for name in ("workspace", "workspaceId", "pipeline", "name", "pipelineName"):
-        value = names["workspace" if name.startswith("workspace") else "pipeline"]
-        run_path = run_path.replace(f"{{{name}}}", value)
+    for which, spellings in (("workspace", _WORKSPACE_NAMES), ("pipeline", _PIPELINE_NAMES)):
+        for spelling in spellings:
+            run_path = run_path.replace(f"{{{spelling}}}", names[which])
     return run_path
 
 

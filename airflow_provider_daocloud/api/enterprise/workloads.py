@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -102,7 +102,8 @@ class Container(Model):
 class Workload(Model):
     """A workload, as Kubernetes has it: what is asked of it, and what its controller made of that.
 
-    ``object`` is the whole of it. The others are read from there.
+    ``object`` is the whole of it. The others are read from there. ``original`` is the same with
+    what may not be shown, to be sent back.
     """
 
     kind: WorkloadKind
@@ -114,6 +115,7 @@ class Workload(Model):
     containers: tuple[Container, ...]
     annotations: Mapping[str, str]
     object: Mapping[str, Any] = field(repr=False)
+    original: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def parse(cls, kind: WorkloadKind, data: Mapping[str, Any]) -> Workload:
@@ -292,9 +294,14 @@ def get_workload(ref: WorkloadRef) -> Request[Workload]:
 
     :param ref: which one.
     """
+    path = f"{ROOT}{ref.path}/json"
     return Request(
-        f"get_{ref.kind}", "GET", f"{ROOT}{ref.path}/json", _object(ref.kind), api=ENTERPRISE
+        f"get_{ref.kind}", "GET", path, _object(ref.kind), keep=_with_original, api=ENTERPRISE
     )
+
+
+def _with_original(shown: Workload, original: Workload) -> Workload:
+    return replace(shown, original=original.object)
 
 
 def list_workloads(

@@ -21,6 +21,7 @@ from airflow_provider_daocloud.api.enterprise.pipelines import (
     list_runs,
     list_runs_unparsed,
     start_run,
+    starts_runs,
 )
 from airflow_provider_daocloud.api.errors import (
     InputError,
@@ -109,7 +110,7 @@ class PipelineRunWait:
         }
         state = seen.state_text or "of no state"
         good = {RunState(self.target_state)}
-        if self.accept_unstable:
+        if self.accept_unstable and self.target_state == "SUCCESS":
             good.add(RunState.UNSTABLE)
         if seen.state in good:
             return Observation("succeeded", state, result, self.pipeline_name)
@@ -122,7 +123,8 @@ class PipelineRunWait:
     @property
     def wanted(self) -> str:
         """The state that is waited for, in words."""
-        return f"{self.target_state} or UNSTABLE" if self.accept_unstable else self.target_state
+        unstable = self.accept_unstable and self.target_state == "SUCCESS"
+        return f"{self.target_state} or UNSTABLE" if unstable else self.target_state
 
     def title(self, name: str | None) -> str:  # noqa: ARG002 - its name is what identifies it
         """Return what is waited for, as a person calls it."""
@@ -211,8 +213,9 @@ def find_run_path(send: Callable[[Request[Any]], Any]) -> str:
     except (NotFoundError, RefusedError):  # it has no such list, or none for this user
         return RUN_PATH
     for one in listed:
-        if one.method == "POST" and "run" in one.name.lower() and "{" in one.url:
-            return one.url if one.url.startswith("/") else f"/{one.url}"
+        path = f"/{one.url.lstrip('/')}"
+        if one.method == "POST" and starts_runs(path):
+            return path
     return RUN_PATH
 
 

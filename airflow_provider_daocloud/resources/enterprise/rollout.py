@@ -25,12 +25,20 @@ class RolloutStatus:
     note: str = ""
 
 
+def is_noticed(seen: Workload) -> bool:
+    """Return whether the controller of a workload has seen its latest change.
+
+    :param seen: the workload.
+    """
+    return seen.number("status", "observedGeneration") >= seen.generation
+
+
 def rollout_status(seen: Workload) -> RolloutStatus:
     """Return how far the rollout of a workload is.
 
     :param seen: the workload.
     """
-    if seen.number("status", "observedGeneration") < seen.generation:
+    if not is_noticed(seen):
         return RolloutStatus("pending", "not noticed by its controller yet")
     judge = {
         "deployment": _deployment,
@@ -50,18 +58,18 @@ def _deployment(seen: Workload) -> RolloutStatus:
     failure = conditions.get("ReplicaFailure", {})
     why = str(failure.get("message") or "") if failure.get("status") == "True" else ""
     if seen.object["spec"].get("paused"):
-        state = f"paused, {updated} of {wanted} new pods"
-        return RolloutStatus("pending", state, note="its rollout is paused")
+        why = "its rollout is paused"
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         problem = f"made no progress in its deadline: {available} of {wanted} pods are available"
         return RolloutStatus("failed", "past its deadline", problem + (f"; {why}" if why else ""))
     if updated < wanted:
         return RolloutStatus("pending", f"rolling out, {updated} of {wanted} new pods", note=why)
     if old > 0:
-        return RolloutStatus("pending", f"rolling out, {old} old pods are still there")
+        state = f"rolling out, {old} old pods are still there"
+        return RolloutStatus("pending", state, note=why)
     if available < updated:
         state = f"rolling out, {available} of {wanted} new pods are available"
-        return RolloutStatus("pending", state)
+        return RolloutStatus("pending", state, note=why)
     return RolloutStatus("succeeded", _rolled_out(wanted))
 
 
@@ -72,6 +80,8 @@ def _stateful_set(seen: Workload) -> RolloutStatus:
     partition = seen.number("spec", "updateStrategy", "rollingUpdate", "partition")
     status = seen.object["status"]
     note = _by_hand(seen)
+    # Where pods are replaced by hand, the controller never makes the new revision the current one.
+    revision_is_new = updated >= wanted if note else _revision_is_new(status)
     if ready < wanted:
         return RolloutStatus("pending", f"rolling out, {ready} of {wanted} pods ready", note=note)
     if partition > 0:
@@ -80,10 +90,14 @@ def _stateful_set(seen: Workload) -> RolloutStatus:
             state = f"rolling out, {updated} of {due} new pods"
             return RolloutStatus("pending", state, note=note)
         return RolloutStatus("succeeded", f"rolled out up to its partition ({partition})")
-    if status.get("updateRevision") != status.get("currentRevision"):
+    if not revision_is_new:
         state = f"rolling out, {updated} of {wanted} new pods"
         return RolloutStatus("pending", state, note=note)
     return RolloutStatus("succeeded", _rolled_out(wanted))
+
+
+def _revision_is_new(status: Mapping[str, Any]) -> bool:
+    return bool(status.get("updateRevision") == status.get("currentRevision"))
 
 
 def _daemon_set(seen: Workload) -> RolloutStatus:

@@ -27,7 +27,7 @@ from airflow_provider_daocloud.core.polling.hinted import Hinted
 from airflow_provider_daocloud.core.polling.poller import Strategy
 from airflow_provider_daocloud.core.submission.evidence import Snapshot, Verdict
 from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
-from airflow_provider_daocloud.resources.enterprise.rollout import rollout_status
+from airflow_provider_daocloud.resources.enterprise.rollout import is_noticed, rollout_status
 from airflow_provider_daocloud.resources.registry import Resource, register
 
 # What a workload can be waited for to be: rolled out, rolled out with pods at all, without pods.
@@ -107,20 +107,24 @@ class WorkloadWait:
         if differs and self.generation:
             problem = f"was changed by another client since: {differs}"
             return Observation("failed", differs, result, self.workload_name, problem)
+        pods = seen.number("status", "replicas")
+        if self.target == "stopped":
+            # How its pods were doing until then is of no matter.
+            if seen.replicas or pods or not is_noticed(seen):
+                state = f"not stopped, {pods} pods are there"
+                return Observation("pending", state, result, self.workload_name)
+            return Observation("succeeded", "stopped", result, self.workload_name)
         status = rollout_status(seen)
         if status.verdict == "failed" and not differs:
             return Observation("failed", status.state, result, self.workload_name, status.problem)
-        pods = seen.number("status", "replicas")
-        if self.target == "stopped" and (seen.replicas != 0 or pods):
-            verdict, state = "pending", f"not stopped, {pods} pods are there"
-        elif self.target == "started" and seen.replicas == 0:
+        if self.target == "started" and seen.replicas == 0:
             verdict, state = "pending", "stopped"
         elif differs:
             verdict, state = "pending", differs
+        elif self.replicas is not None and pods != self.replicas:
+            verdict, state = "pending", f"scaling, {pods} of {self.replicas} pods are there"
         else:
             verdict, state = status.verdict, status.state
-        if verdict == "succeeded" and self.target == "stopped":
-            state = "stopped"
         made: Literal["pending", "succeeded"] = "succeeded" if verdict == "succeeded" else "pending"
         note = status.note if made == "pending" else ""
         return Observation(made, state, result, self.workload_name, note=note)

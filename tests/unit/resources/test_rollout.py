@@ -44,7 +44,8 @@ RUNNING = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated
         # A deadline that an earlier generation missed says nothing of this one.
         ({}, {"conditions": [LATE], "observedGeneration": 1}, "pending", "not noticed"),
         ({"replicas": 3}, {"conditions": [NO_ROOM]}, "pending", "0 of 3 new pods"),
-        ({"replicas": 3, "paused": True}, {"updatedReplicas": 1}, "pending", "paused"),
+        ({"replicas": 3, "paused": True}, {"updatedReplicas": 1}, "pending", "1 of 3 new pods"),
+        ({"replicas": 3, "paused": True}, DONE, "succeeded", "3 pods"),
         ({"replicas": 3}, DONE | {"conditions": None}, "succeeded", "3 pods"),
         ({"replicas": 3}, DONE | {"conditions": ["?"]}, "succeeded", "3 pods"),
     ],
@@ -106,6 +107,16 @@ SCHEDULED = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAv
 def test_daemon_set(status: Any, verdict: str, words: str) -> None:
     found = judged("daemonset", {}, status)
     assert (found.verdict, words in found.state) == (verdict, True), found
+
+
+def test_pods_that_somebody_has_deleted() -> None:
+    """The controller makes the new revision never the current one: the pods count."""
+    spec = {"replicas": 3, "updateStrategy": {"type": "OnDelete"}}
+    assert judged("statefulset", spec, SET | {"currentRevision": "a"}).verdict == "succeeded"
+
+
+def test_a_pause_is_told() -> None:
+    assert judged("deployment", {"paused": True}, {}).note == "its rollout is paused"
 
 
 @pytest.mark.parametrize("kind", ["statefulset", "daemonset"])
