@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
 
 from airflow_provider_daocloud.api.errors import (
     InputError,
@@ -58,6 +59,8 @@ __all__ = [
 ]
 
 DEFAULT_CONN_ID = "daocloud_enterprise_default"
+# What identifies an invocation, in Airflow's task state store (3.3+).
+IDENTITY = "daocloud_identity"
 # What a `DaoCloudPipelineInputOperator` keeps in Airflow's task state store (3.3+).
 ANSWERED = "daocloud_input"
 # The XCom for the images that ran before.
@@ -80,10 +83,35 @@ class Marked:
     def prepare(self, context: Context) -> None:
         """Take what identifies the invocation of the task."""
         ti: Any = context["ti"]
-        self._keeps_journal = self.durable and context.get("task_state_store") is not None
+        store: Any = context.get("task_state_store") if self.durable else None
+        self._keeps_journal = store is not None
+        if store is not None:
+            self._invocation = self._kept_identity(store, ti.max_tries)
+            return
         # A clear moves the limit of tries to where no retry leaves it.
         parts = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.max_tries)
         self._invocation = "/".join(map(str, parts))
+
+    def _kept_identity(self, store: Any, max_tries: object) -> str:
+        """Return what identifies the invocation, made at random when it begins.
+
+        A DAG run that was deleted and made again, and that of another Airflow, have the same ids.
+
+        :raises JournalError: it cannot be kept.
+        """
+        from airflow_provider_daocloud.api.errors import JournalError
+
+        try:
+            kept = store.get(IDENTITY)
+            if not isinstance(kept, Mapping) or kept.get("max_tries") != max_tries:
+                kept = {"max_tries": max_tries, "id": uuid4().hex}
+                store.set(IDENTITY, kept)
+        except Exception as e:
+            raise JournalError(
+                f"What identifies this invocation cannot be kept ({type(e).__name__}: {e}). "
+                "Nothing was sent."
+            ) from e
+        return str(kept["id"])
 
     def operation(self, progress: Progress) -> str:
         """Return what identifies a submission.
@@ -651,24 +679,24 @@ class DaoCloudPipelineInputOperator(FailsWhenUnmapped, TextFields, PipelineRefer
             self.take_id(hook.workspace_id(self.workspace))
             push_links(self, context["ti"], hook.endpoint)
             ref = hook.pipeline_ref(self.pipeline_name, self.ref[0])
-            asked, answered_before = self._question(context, ref)
-            if asked is None and self._was_ended(ref):
+            question, answered_before = self._question(context, ref)
+            if question is None and self._was_ended(ref):
                 raise InputError(
                     "run_id",
                     f"run {self.run_id} of pipeline {ref.name} was ended: whether an earlier try "
                     "has answered before that, nobody can tell.",
                 )
-            if asked is None:
+            if question is None:
                 self.log.info("An earlier try has answered it (%s).", answered_before)
                 return
             try:
-                hook.answer_input(ref, self.run_id, asked, approve=self.approve)
+                hook.answer_input(ref, self.run_id, question, approve=self.approve)
             except OutcomeUnknownError:
                 # What was asked is asked no more, once it is answered; or once the run was ended.
-                if asked in hook.list_inputs(ref, self.run_id) or self._was_ended(ref):
+                if question in hook.list_inputs(ref, self.run_id) or self._was_ended(ref):
                     raise
             word = "Approved" if self.approve else "Refused"
-            self.log.info("%s: %s (run %s of %s).", word, asked.message, self.run_id, ref)
+            self.log.info("%s: %s (run %s of %s).", word, question.message, self.run_id, ref)
 
     def _question(self, context: Context, ref: PipelineRef) -> tuple[RunNode | None, str]:
         """Return what is to be answered; None if an earlier try has answered it.
@@ -690,11 +718,11 @@ class DaoCloudPipelineInputOperator(FailsWhenUnmapped, TextFields, PipelineRefer
                 "is needed for a retry: an earlier try may have answered, and this Airflow keeps "
                 "no task state to know what.",
             )
-        asked = self.hook.choose_input(waiting, self.run_id, ref, self.message)
+        question = self.hook.choose_input(waiting, self.run_id, ref, self.message)
         if store is not None:
-            entry = {"run": str(self.run_id), "tries": ti.max_tries, "input_id": asked.input_id}
+            entry = {"run": str(self.run_id), "tries": ti.max_tries, "input_id": question.input_id}
             store.set(ANSWERED, entry)
-        return asked, ""
+        return question, ""
 
     def _was_ended(self, ref: PipelineRef) -> bool:
         state = self.hook.get_run(ref, self.run_id).state

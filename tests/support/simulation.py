@@ -30,6 +30,7 @@ from airflow_provider_daocloud.api.errors import (
 from airflow_provider_daocloud.api.openapi.apps import App as ApiApp
 from airflow_provider_daocloud.api.request import Request
 from airflow_provider_daocloud.api.response import Response, interpret, server_time
+from airflow_provider_daocloud.core.submission.journal import KEY
 from airflow_provider_daocloud.core.submission.plan import Progress
 from airflow_provider_daocloud.core.submission.submission import Submission
 from airflow_provider_daocloud.core.waiting.blocking import block
@@ -148,8 +149,7 @@ class Store:
     @property
     def entry(self) -> Any:
         """What the journal holds, as it is stored."""
-        (text,) = self.entries.values()
-        return json.loads(text)
+        return json.loads(self.entries[KEY])
 
     def get(self, key: str, default: Any = None) -> Any:
         if self._fault("get"):
@@ -157,14 +157,17 @@ class Store:
         return json.loads(self.entries[key]) if key in self.entries else default
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self.points(f"before {value['phase']}")
-        fault = self._fault(value["phase"])
+        # Beside the journal's entry there may be others.
+        phase = value["phase"] if key == KEY else key
+        self.points(f"before {phase}")
+        fault = self._fault(phase)
         if fault != "lose":
             self.entries[key] = json.dumps(value)
-            self.on_set(value)
+            if key == KEY:
+                self.on_set(value)
         if fault:
             raise ConnectionError("no API server")
-        self.points(f"after {value['phase']}")
+        self.points(f"after {phase}")
 
     def _fault(self, request: str) -> str | None:
         if self.fail and self.fail[0][0] in (request, "any"):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 from airflow_provider_daocloud.api.enterprise.generation import ENTERPRISE
@@ -301,12 +301,37 @@ def list_runs(ref: PipelineRef) -> Request[tuple[PipelineRun, ...]]:
     return Request("list_runs", "GET", path, _numbered_runs, api=ENTERPRISE)
 
 
+# The newest runs, and the values of the parameters of those that have no number yet.
+SeenRuns: TypeAlias = tuple[tuple[PipelineRun, ...], tuple[str, ...]]
+
+
+def list_queued_values(ref: PipelineRef) -> Request[SeenRuns]:
+    """``GET …/pipelines/{name}/runs``: the newest, and the parameters' values of unnumbered ones.
+
+    :param ref: which pipeline.
+    """
+
+    def read(data: Any) -> SeenRuns:
+        unnumbered = [one for one in items_of("items")(data) if not _has_number(one)]
+        values = [
+            value
+            for one in unnumbered
+            if isinstance(one.get("parameters"), list)
+            for value in _values(one["parameters"]).values()
+        ]
+        return _numbered_runs(data), tuple(values)
+
+    return Request("list_runs", "GET", list_runs(ref).path, read, api=ENTERPRISE)
+
+
+def _has_number(item: Mapping[str, Any]) -> bool:
+    return bool((read_text(item, "runId") or "0").strip("0"))
+
+
 def _numbered_runs(data: Any) -> tuple[PipelineRun, ...]:
     # One that waits in the queue may have no number yet, and hides none of the others.
     items = items_of("items")(data)
-    return tuple(
-        PipelineRun.parse(one) for one in items if (read_text(one, "runId") or "0").strip("0")
-    )
+    return tuple(PipelineRun.parse(one) for one in items if _has_number(one))
 
 
 def list_runs_unparsed(ref: PipelineRef) -> Request[tuple[Mapping[str, Any], ...]]:

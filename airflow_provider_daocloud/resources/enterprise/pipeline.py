@@ -16,9 +16,10 @@ from airflow_provider_daocloud.api.enterprise.pipelines import (
     PipelineRef,
     PipelineRun,
     RunState,
+    SeenRuns,
     get_run,
     list_http_apis,
-    list_runs,
+    list_queued_values,
     list_runs_unparsed,
     start_run,
     starts_runs,
@@ -268,22 +269,27 @@ class PipelineEvidence:
     def __str__(self) -> str:
         return f"pipeline {self.ref}"
 
-    def request(self) -> Request[tuple[PipelineRun, ...]]:
+    def request(self) -> Request[SeenRuns]:
         """``GET …/pipelines/{name}/runs``: the newest."""
-        return list_runs(self.ref)
+        return list_queued_values(self.ref)
 
-    def name_of(self, seen: tuple[PipelineRun, ...]) -> str:  # noqa: ARG002 - it is known
+    def name_of(self, seen: SeenRuns) -> str:  # noqa: ARG002 - it is known
         """Return its name."""
         return self.ref.name
 
-    def snapshot(self, seen: tuple[PipelineRun, ...]) -> dict[str, Any]:
+    def snapshot(self, seen: SeenRuns) -> dict[str, Any]:
         """Return the number of the newest run, and the values that it and those before it have."""
-        numbers = [int(run.run_id) for run in seen if run.run_id.isdigit()]
-        markers = {run.run_id: sorted((run.parameters or {}).values()) for run in seen[:20]}
+        runs, queued = seen
+        numbers = [int(run.run_id) for run in runs if run.run_id.isdigit()]
+        markers = {run.run_id: sorted((run.parameters or {}).values()) for run in runs[:20]}
         digests = {run: [_digest(value) for value in values] for run, values in markers.items()}
-        return {"last_run_id": max(numbers, default=0), "values": digests}
+        return {
+            "last_run_id": max(numbers, default=0),
+            "values": digests,
+            "queued": sorted(_digest(value) for value in queued),
+        }
 
-    def is_busy(self, seen: tuple[PipelineRun, ...]) -> bool:  # noqa: ARG002 - it never is
+    def is_busy(self, seen: SeenRuns) -> bool:  # noqa: ARG002 - it never is
         """Return False: runs queue up."""
         return False
 
@@ -291,7 +297,7 @@ class PipelineEvidence:
         """Return False: what shows a start is its run alone."""
         return False
 
-    def matches(self, record: Mapping[str, Any], seen: tuple[PipelineRun, ...]) -> bool:  # noqa: ARG002
+    def matches(self, record: Mapping[str, Any], seen: SeenRuns) -> bool:  # noqa: ARG002
         """Return False: see `can_match`."""
         return False
 
@@ -312,6 +318,8 @@ class PipelineEvidence:
         ours = _digest(record["body"]["operation"])
         if any(ours in values for values in now.shown["values"].values()):
             return "present"
+        if ours in now.shown["queued"]:  # it arrived, and has no number yet by which to wait
+            return "unknown"
         if change_seen and same:  # it was answered, and its run is in no list yet
             return "unknown"
         new = [run for run in now.shown["values"] if int(run) > last]
@@ -323,12 +331,13 @@ class PipelineEvidence:
     def release(self, snapshot: Snapshot) -> None:
         """Return None: a pipeline has no release."""
 
-    def receipt_shown(self, record: Mapping[str, Any], seen: tuple[PipelineRun, ...]) -> str | None:
+    def receipt_shown(self, record: Mapping[str, Any], seen: SeenRuns) -> str | None:
         """Return the number of the run that has the marker."""
         body = record["body"]
         if body["marker"] is None:
             return None
-        for run in seen:
+        runs, _ = seen
+        for run in runs:
             if (run.parameters or {}).get(body["marker"]) == body["operation"]:
                 return run.run_id
         return None

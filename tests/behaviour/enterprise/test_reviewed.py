@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_daocloud.api.enterprise.pipelines import PipelineRun, starts_runs
+from airflow_provider_daocloud.api.enterprise.pipelines import (
+    Pipeline,
+    PipelineRef,
+    PipelineRun,
+    starts_runs,
+)
 from airflow_provider_daocloud.api.enterprise.workloads import Workload
 from airflow_provider_daocloud.api.errors import InputError
+from airflow_provider_daocloud.core.submission.evidence import Snapshot
 from airflow_provider_daocloud.hooks.enterprise import DaoCloudEnterpriseHook
 from airflow_provider_daocloud.operators.enterprise import (
     DaoCloudPipelineInputOperator,
@@ -18,7 +24,11 @@ from airflow_provider_daocloud.operators.enterprise import (
     DaoCloudWorkloadDeployOperator,
     DaoCloudWorkloadScaleOperator,
 )
-from airflow_provider_daocloud.resources.enterprise.pipeline import PipelineRunWait
+from airflow_provider_daocloud.resources.enterprise.pipeline import (
+    PipelineEvidence,
+    PipelineRunWait,
+    request_run,
+)
 from airflow_provider_daocloud.resources.enterprise.workload import WorkloadWait
 from airflow_provider_daocloud.sandbox.enterprise.pipelines import Parameter, Stage
 from airflow_provider_daocloud.sandbox.enterprise.server import EnterpriseSandbox
@@ -148,6 +158,27 @@ def test_approve_is_no_text() -> None:
         answer("1", approve="false").make()
 
 
+def test_a_run_without_a_number_is_not_started_again() -> None:
+    """It waits in the queue, and shows the marker: nobody can wait for it, nor deny it."""
+    ref = PipelineRef("1", "build")
+    evidence = PipelineEvidence(ref)
+    declared = Pipeline.parse({"name": "build", "parameters": [{"name": "AIRFLOW_RUN"}]})
+    request = request_run(ref, {}, operation="ours", pipeline=declared)
+    assert request.record()["body"]["marker"] == "AIRFLOW_RUN"
+    before = Snapshot(evidence.snapshot(((), ())))
+    listed = {"items": [{"runId": "0", "parameters": [{"name": "AIRFLOW_RUN", "value": "ours"}]}]}
+    seen = evidence.request().parse(listed)
+    verdict = evidence.verdict(
+        request.record(),
+        before,
+        Snapshot(evidence.snapshot(seen)),
+        change_seen=False,
+        trust_any=False,
+    )
+    assert verdict == "unknown"
+    assert evidence.receipt_shown(request.record(), seen) is None
+
+
 # --- retries without a journal -------------------------------------------------------------------
 
 
@@ -169,6 +200,18 @@ def test_a_retry_of_a_failed_rollout_rolls_out_again(dce: EnterpriseSandbox, dur
     task.context["dag_run"].start_date = None
     assert task.to_the_end().error is not None
     assert reset(task).to_the_end().error is not None
+    assert writes(dce) == {"patch_deployment": 2}
+
+
+@needs_store
+def test_a_dag_run_with_the_ids_of_another_acts(dce: EnterpriseSandbox) -> None:
+    """It was deleted and made again, or another Airflow has a DAG of the same name."""
+    tasks = [
+        run(DaoCloudWorkloadActionOperator, workload_name="web", action="restart") for _ in "ab"
+    ]
+    tasks[1].ti.run_id = tasks[0].ti.run_id
+    for task in tasks:
+        assert task.to_the_end().error is None
     assert writes(dce) == {"patch_deployment": 2}
 
 
