@@ -546,6 +546,8 @@ class DaoCloudRunPipelineOperator(Marked, PipelineReference, DaoCloudBaseOperato
         from airflow_provider_daocloud.api.enterprise.pipelines import get_pipeline, list_runs
         from airflow_provider_daocloud.resources.enterprise.pipeline import find_run_path
 
+        # Whatever was read before with this connection: there is no such pipeline, if it says so.
+        self.hook.has_read = False
         self._pipeline = send(get_pipeline(self.pipeline))
         if not self._keeps_journal:
             from airflow_provider_daocloud.core.submission.plan import Progress

@@ -214,12 +214,15 @@ def repository(image: str) -> str:
 def release_text(images: Mapping[str, str], seen: Workload) -> str:
     """Return which images a workload has, of the containers that a change is about.
 
+    If they are those that the change asks for, they are named as it names them: there is nothing
+    else to go back to, and that is seen by comparing the two.
+
     :param images: what the change asks for.
     :param seen: the workload.
     """
-    return join_images(
-        {name: seen.images[name] for name in resolved_images(images, seen)} if images else {}
-    )
+    wanted = resolved_images(images, seen) if images else {}
+    running = {name: seen.images[name] for name in wanted}
+    return join_images(images if running == wanted else running)
 
 
 def join_images(images: Mapping[str, str]) -> str:

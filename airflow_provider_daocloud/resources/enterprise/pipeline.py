@@ -175,6 +175,12 @@ def request_run(
     values = dict(parameters)
     marked = False
     secret: set[str] = set()
+    if marker in values:
+        raise InputError(
+            "parameters",
+            f"{marker} is set by the task, to know its run again. Rename yours, or give another "
+            "marker_parameter.",
+        )
     if pipeline is not None:
         check_parameters(pipeline, values)
         declared = {one.name: one for one in pipeline.parameters}

@@ -60,7 +60,10 @@ def _deployment(seen: Workload) -> RolloutStatus:
     if seen.object["spec"].get("paused"):
         why = "its rollout is paused"
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        problem = f"made no progress in its deadline: {available} of {wanted} pods are available"
+        problem = (
+            f"made no progress in its deadline: {updated} of {wanted} new pods were made, "
+            f"{available} pods are available, old ones included"
+        )
         return RolloutStatus("failed", "past its deadline", problem + (f"; {why}" if why else ""))
     if updated < wanted:
         return RolloutStatus("pending", f"rolling out, {updated} of {wanted} new pods", note=why)

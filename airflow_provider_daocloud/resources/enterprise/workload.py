@@ -142,7 +142,7 @@ class WorkloadWait:
         """Return in what a workload differs from what it is to be, but for its pods."""
         for name, image in resolved_images(self.images or {}, seen).items():
             if seen.images[name] != image:
-                return f"container {name} has image {seen.images[name]}, not {image}"
+                return f"running {seen.images[name]} in container {name}, not {image}"
         if self.replicas is not None and seen.replicas != self.replicas:
             return f"asked to have {seen.replicas} pods, not {self.replicas}"
         return ""
@@ -272,7 +272,9 @@ class WorkloadEvidence:
         to = ""
         if body.get("images"):
             images = body["images"].items()
-            to = " to " + ", ".join(f"{one}={image}" if one else image for one, image in images)
+            to = " to " + ", ".join(
+                f"{one}={image}" if one else _in_words(image) for one, image in images
+            )
         if body.get("replicas") is not None:
             to += f" to {body['replicas']} pods"
         return f"{verb} of {self.title(name)}{to}"
@@ -281,6 +283,11 @@ class WorkloadEvidence:
         """Return generation, pods and images in words."""
         shown = snapshot.shown
         return f"generation {shown['generation']}, {shown['replicas']} pods, {shown['images']}"
+
+
+def _in_words(image: str) -> str:
+    """Return an image, or a tag or a digest alone, as a person writes it."""
+    return image.lstrip(":@") if image[:1] in ":@" else image
 
 
 def _operation(record: Mapping[str, Any]) -> str | None:

@@ -298,3 +298,38 @@ def test_a_daemon_set_has_no_number_of_its_own(arguments: dict[str, Any]) -> Non
         DaoCloudWorkloadSensor(
             task_id="task", workload_name="agent", workload_kind="daemonset", **arguments
         )
+
+
+# --- what a new user met -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked_as", [{"tag": "missing"}, {"image": "hub/shop/web:missing"}])
+def test_nothing_is_rolled_back_to_what_has_just_failed(
+    dce: EnterpriseSandbox, asked_as: dict[str, str]
+) -> None:
+    deadline(dce, 4)
+    assert run(DaoCloudWorkloadDeployOperator, workload_name="web", **asked_as).to_the_end().error
+    again = run(
+        DaoCloudWorkloadDeployOperator, workload_name="web", rollback_on_failure=True, **asked_as
+    ).to_the_end()
+    assert again.kind == "DaoCloudWorkloadFailedError"
+    assert "rolled back" not in str(again.error).lower()
+    assert images_of(dce)["web"] == "hub/shop/web:missing"
+
+
+def test_a_misspelt_pipeline_fails_at_once(dce: EnterpriseSandbox) -> None:
+    """It is no outage, although the workspace could be read before."""
+    task = run(DaoCloudRunPipelineOperator, pipeline_name="biuld-web", workspace="shop")
+    ending = task.to_the_end()
+    assert ending.kind == "AirflowFailException"
+    assert "biuld-web" in str(ending.error)
+    assert dce.counts["get_pipeline"] == 1
+
+
+def test_the_marker_is_not_for_the_user(dce: EnterpriseSandbox) -> None:
+    ending = run(
+        DaoCloudRunPipelineOperator, pipeline_name="build-web", parameters={"AIRFLOW_RUN": "x"}
+    ).to_the_end()
+    assert ending.kind == "AirflowFailException"
+    assert "AIRFLOW_RUN is set by the task" in str(ending.error)
+    assert starts(dce) == 0

@@ -59,7 +59,7 @@ def test_what_stops_a_deployment_is_told() -> None:
     """While it goes on as a note, and with its deadline as the reason."""
     assert judged("deployment", {}, {"conditions": [NO_ROOM]}).note == "exceeded quota"
     late = judged("deployment", {"replicas": 3}, {"conditions": [LATE, NO_ROOM]})
-    assert late.problem.endswith("0 of 3 pods are available; exceeded quota")
+    assert late.problem.endswith("0 pods are available, old ones included; exceeded quota")
 
 
 SET = {"readyReplicas": 3, "updatedReplicas": 3, "updateRevision": "b", "currentRevision": "b"}
