@@ -113,11 +113,17 @@ class Tour:
     dag_id: str = DAG_ID
     run: str = field(default="", init=False)
 
-    def shoot(self, name: str, what: Page | Locator | None = None) -> None:
-        """Take a picture."""
+    def shoot(
+        self, name: str, what: Page | Locator | None = None, height: int | None = None
+    ) -> None:
+        """Take a picture; of the page's upper part, if a height is given."""
         self.page.mouse.move(0, 0)
         self.page.wait_for_timeout(400)  # until what moves or fades has done so
-        (what or self.page).screenshot(path=self.images / f"{name}.png", animations="disabled")
+        more: Any = {}
+        if height is not None:
+            more["clip"] = {"x": 0, "y": 0, "width": 1640, "height": height}
+        path = self.images / f"{name}.png"
+        (what or self.page).screenshot(path=path, animations="disabled", **more)
 
     def open_form(self, button: str) -> Locator:
         """Open the form of a connection."""
@@ -140,7 +146,7 @@ class Tour:
         form.get_by_label("Access key").fill(f"Bearer {sandbox.token}")  # as people paste it
         form.get_by_label("Base URL").fill("http://127.0.0.1")
         form.get_by_label("Port").fill(str(sandbox.port))
-        return self.end_connection(form, "connection-enterprise", 1900)
+        return self.end_connection(form, "connection-enterprise", 1760)
 
     def begin_connection(self, conn_id: str, type_name: str) -> Locator:
         """Open the form of a new connection, and choose its type."""
@@ -223,7 +229,11 @@ class Tour:
         self.page.get_by_role("button", name="Show Grid").click()  # it leaves the log more room
         expect(self.page.get_by_text(words).first).to_be_visible()
         self.page.set_viewport_size({"width": 1640, "height": height})
-        self.shoot(picture)
+        self.page.wait_for_timeout(1000)  # it scrolls to its end
+        trace = self.page.get_by_text('File "').first
+        box = trace.bounding_box() if trace.is_visible() else None
+        # A stack trace shows where this machine keeps its files, and nothing else of interest.
+        self.shoot(picture, height=int(box["y"]) if box else None)
         self.page.set_viewport_size(SIZE)
 
     def open_task(self, task: str, tab: str = "") -> None:

@@ -158,7 +158,7 @@ def run_cancel(args: argparse.Namespace, hook: DaoCloudEnterpriseHook) -> Rows:
 
 def _answer(args: argparse.Namespace, hook: DaoCloudEnterpriseHook, *, approve: bool) -> Rows:
     ref = _pipeline(args, hook)
-    hook.answer_input(ref, args.run_id, approve=approve)
+    hook.answer_input(ref, args.run_id, approve=approve, message=args.message)
     return [{"pipeline": ref.name, "run_id": args.run_id, "approved": approve}]
 
 
@@ -312,6 +312,7 @@ def group() -> Any:
         metavar="NAME=VALUE",
         help="A parameter of the pipeline; can be given several times",
     )
+    message = Arg(("--message",), help="What is asked, if the run may ask several things")
     waiting = waiting_options()
 
     def one(name: str, text: str, run: Run, *args: Any, is_list: bool = False) -> Any:
@@ -351,8 +352,8 @@ def group() -> Any:
         one("run-show", "Show one run, or wait for it", run_show, *of_run, *waiting),
         many("run-log", "Show the log of a run", run_log, *of_run),
         many("run-inputs", "Show what a paused run asks", run_inputs, *of_run),
-        one("run-approve", "Let a paused run go on", run_approve, *of_run),
-        one("run-abort", "End a paused run", run_abort, *of_run),
+        one("run-approve", "Let a paused run go on", run_approve, *of_run, message),
+        one("run-abort", "End a paused run", run_abort, *of_run, message),
         one("run-cancel", "Cancel a run", run_cancel, *of_run),
     )
     return cli_config.GroupCommand(

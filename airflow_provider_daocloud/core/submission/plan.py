@@ -283,7 +283,8 @@ def _after_failure(
         again = replace(anew, attempt=progress.attempt + 1)
         return again, Submit()
     if policy.rollback and previous not in (None, policy.release):
-        story = f"Release {policy.release} failed: {why}."
+        release = (policy.release or "").lstrip(":@")  # a tag or a digest may stand for all of it
+        story = f"Release {release} failed: {why}."
         return replace(anew, goal="rollback", failure_reason=story), Submit()
     return anew, Raise(error)
 

@@ -145,7 +145,8 @@ class Submission:
                 self.log("Task was cleared: submitting again.")
             return found
         if entry.phase == "finished" and entry.result is None:
-            self.log("What was submitted before has failed: submitting again.")
+            if self.progress.goal == "forward":
+                self.log("What was submitted before has failed: submitting again.")
             return None
         if same is None:
             return self._reconnect_or_give_up(entry)

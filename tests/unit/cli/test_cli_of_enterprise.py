@@ -179,6 +179,8 @@ def test_answer_what_a_run_asks(run: Run, dce: EnterpriseSandbox, answer: str, c
     (row,) = rows(run("run-inputs", "release-web", "1", *SHOP, *JSON))
     assert "Release to production?" in str(row)
 
+    another = run(answer, "release-web", "1", *SHOP, "--message", "Something else?")
+    assert (another.code, "Release to production?" in another.err) == (2, True)
     assert run(answer, "release-web", "1", *SHOP).code == 0
 
     ended = run("run-show", "release-web", "1", *SHOP, *WAIT)
