@@ -30,7 +30,7 @@ except ImportError:
 try:
     from airflow.triggers.shared_stream import SharedStreamProducer
 except ImportError:  # before 3.3
-    SharedStreamProducer = object  # type: ignore[assignment, misc, unused-ignore]
+    SharedStreamProducer = ABC  # type: ignore[assignment, misc, unused-ignore]
 
 from airflow_provider_daocloud.api.errors import CallError, DaoCloudError, InputError
 from airflow_provider_daocloud.api.validation import DEFAULT_MAX_OUTAGE, check_seconds
@@ -63,7 +63,7 @@ class Observation:
     stored: int
 
 
-class ResourceStream(SharedStreamProducer, ABC):  # type: ignore[misc, unused-ignore]
+class ResourceStream(SharedStreamProducer):  # type: ignore[misc, unused-ignore]
     """Observes resources of a connection, for as long as it is iterated over.
 
     It never ends by itself: a fault is logged when it begins and when it is over, and the resources
