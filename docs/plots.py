@@ -70,8 +70,29 @@ def delay_and_calls(table: list[dict[str, str]]) -> None:
     save(figure, "delay-and-calls")
 
 
+def delay_curve(table: list[dict[str, str]]) -> None:
+    """Plot how late an end is seen against the calls that it costs, a line for each way to wait."""
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for who in dict.fromkeys(row["who"] for row in table):
+        found = [row for row in table if row["who"] == who]
+        points = [(number(r["calls for each action"]), number(r["p99 (s)"])) for r in found]
+        width = 3 if who.startswith("this") else 1
+        axes.plot(*zip(*points, strict=True), marker="o", linewidth=width, label=who)
+        for row, point in zip(found, points, strict=True):
+            text = f"{row['poll interval (s)']} s"
+            axes.annotate(text, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", yscale="log", xlabel="calls for each action")
+    axes.set_ylabel("delay until an end is seen, p99, s")
+    axes.set_xticks([3, 5, 10, 20, 50], ["3", "5", "10", "20", "50"])
+    axes.set_yticks([1, 2, 5, 10, 30], ["1", "2", "5", "10", "30"])
+    axes.minorticks_off()
+    axes.legend(loc="upper right", frameon=False, fontsize=9)
+    save(figure, "delay-curve")
+
+
 def main() -> None:
     """Make all plots."""
+    delay_curve(rows("simulated-hour.md", "curve"))
     waiting = rows("benchmarks.md", "waiting")
     cost_of_waiting(waiting)
     delay_and_calls(waiting)

@@ -19,6 +19,7 @@ from typing import Any
 
 from airflow_provider_daocloud.api.endpoint import Endpoint
 from airflow_provider_daocloud.api.errors import RateLimitedError
+from airflow_provider_daocloud.api.openapi.actions import ActionState, get_action
 from airflow_provider_daocloud.api.openapi.apps import act_on_app, get_app
 from airflow_provider_daocloud.api.openapi.builds import list_build_flows
 from airflow_provider_daocloud.api.request import Request
@@ -121,6 +122,7 @@ class Hour:
     :param others: how many calls an hour a second consumer makes with the same token.
     :param silent: whether the list of apps never changes, so that it hints at nothing.
     :param poll_interval: the waits' longest pause, in seconds.
+    :param limit: how many calls an hour the token has.
     """
 
     actions: int = 1000
@@ -130,6 +132,7 @@ class Hour:
     others: int = 0
     silent: bool = False
     poll_interval: float = 10.0
+    limit: int = 5000
     calls: Counter[str] = field(default_factory=Counter)
     delays: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -141,6 +144,7 @@ class Hour:
             action_seconds=self.seconds,
             action_spread=self.seconds / 20,
             busy="both",
+            rate_limit=self.limit,
             app_list="frozen" if self.silent else "live",
         )
         self.world = World(clock=clock, seed=1, options=options)
@@ -162,6 +166,13 @@ class Hour:
         await worker.send(get_app(app_id))
         action_id = await worker.send(act_on_app(app_id, "restart"))
         clock = asyncio.get_running_loop().time
+        self.outcomes[await self.wait(app_id, action_id)] += 1
+        ended = self.world.actions[action_id].ended_at
+        self.delays.append(clock() - (ended or clock()))
+
+    async def wait(self, app_id: str, action_id: str) -> str:
+        """Wait for an action as a trigger does; return how that ended."""
+        clock = asyncio.get_running_loop().time
         tracker = Tracker(ActionWait(app_id, action_id), started_at=clock())
         subscription = Subscription(tracker, Backoff(self.poll_interval), timeout=3 * 3600.0)
         self.poller.add(subscription)
@@ -169,9 +180,7 @@ class Hour:
             await subscription.news.wait()
             subscription.news.clear()
         await self.poller.remove(subscription)
-        self.outcomes[subscription.outcome.status] += 1
-        ended = self.world.actions[action_id].ended_at
-        self.delays.append(clock() - (ended or clock()))
+        return subscription.outcome.status
 
     async def _other(self) -> None:
         client = WorldClient(self.world, "second consumer", self.calls)
@@ -179,3 +188,16 @@ class Hour:
             await asyncio.sleep(3600.0 / self.others)
             with contextlib.suppress(RateLimitedError):
                 await client.send(list_build_flows())
+
+
+class FixedInterval(Hour):
+    """The same with waits that know nothing of each other: each asks at a fixed interval."""
+
+    async def wait(self, app_id: str, action_id: str) -> str:
+        """Ask until the action has ended."""
+        client = WorldClient(self.world, "poller", self.calls)
+        seen: Any = None
+        while seen is None or seen.state != ActionState.SUCCESS:
+            await asyncio.sleep(self.poll_interval)
+            seen = await client.send(get_action(app_id, action_id))
+        return "succeeded"
