@@ -23,7 +23,8 @@ class Request(Generic[T]):
     method: str
     path: str
     parse: Callable[[Any], T] = field(repr=False, compare=False)
-    body: Any = None
+    # Not shown: it may hold parameters and environments that are secret.
+    body: Any = field(default=None, repr=False)
     # What else a 404 can mean, in words.
     not_found_hint: str = field(default="", repr=False, compare=False)
     # Whether it is sent again and again: the same bytes are then the same object, not parsed again.

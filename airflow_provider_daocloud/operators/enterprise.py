@@ -590,7 +590,7 @@ class DaoCloudRunPipelineOperator(Marked, PipelineReference, DaoCloudBaseOperato
         """Return the pipeline."""
         from airflow_provider_daocloud.resources.enterprise.pipeline import PipelineEvidence
 
-        return PipelineEvidence(self.pipeline)
+        return PipelineEvidence(self.pipeline, self.marker_parameter)
 
     def wait_for(self, receipt: str, progress: Progress) -> Wait:  # noqa: ARG002 - it is always the same
         """Return the wait for the run.
@@ -689,7 +689,8 @@ class DaoCloudPipelineInputOperator(FailsWhenUnmapped, TextFields, PipelineRefer
                     "has answered before that, nobody can tell.",
                 )
             if question is None:
-                self.log.info("An earlier try has answered it (%s).", answered_before)
+                text = "Answered by an earlier try: run %s of %s (input %s)."
+                self.log.info(text, self.run_id, ref, answered_before)
                 return
             try:
                 hook.answer_input(ref, self.run_id, question, approve=self.approve)

@@ -301,25 +301,23 @@ def list_runs(ref: PipelineRef) -> Request[tuple[PipelineRun, ...]]:
     return Request("list_runs", "GET", path, _numbered_runs, api=ENTERPRISE)
 
 
-# The newest runs, and the values of the parameters of those that have no number yet.
-SeenRuns: TypeAlias = tuple[tuple[PipelineRun, ...], tuple[str, ...]]
+# The newest runs, and the parameters of those that have no number yet.
+SeenRuns: TypeAlias = tuple[tuple[PipelineRun, ...], tuple[Mapping[str, str], ...]]
 
 
-def list_queued_values(ref: PipelineRef) -> Request[SeenRuns]:
-    """``GET …/pipelines/{name}/runs``: the newest, and the parameters' values of unnumbered ones.
+def list_runs_and_queued(ref: PipelineRef) -> Request[SeenRuns]:
+    """``GET …/pipelines/{name}/runs``: the newest, and the parameters of unnumbered ones.
 
     :param ref: which pipeline.
     """
 
     def read(data: Any) -> SeenRuns:
-        unnumbered = [one for one in items_of("items")(data) if not _has_number(one)]
-        values = [
-            value
-            for one in unnumbered
-            if isinstance(one.get("parameters"), list)
-            for value in _values(one["parameters"]).values()
+        listed = [
+            one["parameters"]
+            for one in items_of("items")(data)
+            if not _has_number(one) and isinstance(one.get("parameters"), list)
         ]
-        return _numbered_runs(data), tuple(values)
+        return _numbered_runs(data), tuple(map(_values, listed))
 
     return Request("list_runs", "GET", list_runs(ref).path, read, api=ENTERPRISE)
 

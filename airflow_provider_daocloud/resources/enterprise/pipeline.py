@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from hashlib import sha256
 from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +18,7 @@ from airflow_provider_daocloud.api.enterprise.pipelines import (
     SeenRuns,
     get_run,
     list_http_apis,
-    list_queued_values,
+    list_runs_and_queued,
     list_runs_unparsed,
     start_run,
     starts_runs,
@@ -38,6 +37,7 @@ from airflow_provider_daocloud.core.polling.batched import Batched
 from airflow_provider_daocloud.core.polling.poller import Strategy
 from airflow_provider_daocloud.core.submission.evidence import Snapshot, Verdict
 from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
+from airflow_provider_daocloud.resources.enterprise.evidence import MarkedEvidence
 from airflow_provider_daocloud.resources.registry import Resource, register
 
 # The parameter by which a run is known again, where its pipeline declares it.
@@ -193,7 +193,7 @@ def request_run(
         values = defaults | values
         if marked:
             values[marker] = operation
-    kept = {name: _digest(value) if name in secret else value for name, value in values.items()}
+    kept = {name: "***" if name in secret else value for name, value in values.items()}
     request = start_run(ref, values, run_path)
     return RunRequest(
         request.name,
@@ -224,10 +224,6 @@ def find_run_path(send: Callable[[Request[Any]], Any]) -> str:
         if one.method == "POST" and starts_runs(path):
             return path
     return RUN_PATH
-
-
-def _digest(value: str) -> str:
-    return "sha256:" + sha256(value.encode()).hexdigest()[:16]
 
 
 def check_parameters(pipeline: Pipeline, values: Mapping[str, str]) -> None:
@@ -264,48 +260,40 @@ def check_parameters(pipeline: Pipeline, values: Mapping[str, str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineEvidence:
+class PipelineEvidence(MarkedEvidence):
     """What a pipeline shows of a start: its runs, and the marker in the parameters of each.
 
     :param ref: the pipeline.
+    :param marker: that parameter. The values of the others may be secret, and are not kept.
     """
 
     ref: PipelineRef
+    marker: str = MARKER
 
     def __str__(self) -> str:
         return f"pipeline {self.ref}"
 
     def request(self) -> Request[SeenRuns]:
         """``GET …/pipelines/{name}/runs``: the newest."""
-        return list_queued_values(self.ref)
+        return list_runs_and_queued(self.ref)
 
     def name_of(self, seen: SeenRuns) -> str:  # noqa: ARG002 - it is known
         """Return its name."""
         return self.ref.name
 
     def snapshot(self, seen: SeenRuns) -> dict[str, Any]:
-        """Return the number of the newest run, and the values that it and those before it have."""
+        """Return the number of the newest run, and the markers that it and those before it have."""
         runs, queued = seen
         numbers = [int(run.run_id) for run in runs if run.run_id.isdigit()]
-        markers = {run.run_id: sorted((run.parameters or {}).values()) for run in runs[:20]}
-        digests = {run: [_digest(value) for value in values] for run, values in markers.items()}
         return {
             "last_run_id": max(numbers, default=0),
-            "values": digests,
-            "queued": sorted(_digest(value) for value in queued),
+            "markers": {run.run_id: self._marker(run.parameters) for run in runs[:20]},
+            "queued": [self._marker(parameters) for parameters in queued],
         }
 
-    def is_busy(self, seen: SeenRuns) -> bool:  # noqa: ARG002 - it never is
-        """Return False: runs queue up."""
-        return False
-
-    def can_match(self, record: Mapping[str, Any]) -> bool:  # noqa: ARG002 - see `receipt_shown`
-        """Return False: what shows a start is its run alone."""
-        return False
-
-    def matches(self, record: Mapping[str, Any], seen: SeenRuns) -> bool:  # noqa: ARG002
-        """Return False: see `can_match`."""
-        return False
+    def _marker(self, parameters: Mapping[str, str] | None) -> str | None:
+        """Return the marker of a run, empty if it has none; None if its parameters do not show."""
+        return None if parameters is None else parameters.get(self.marker, "")
 
     def verdict(
         self,
@@ -321,18 +309,15 @@ class PipelineEvidence:
         same = now.shown["last_run_id"] == last
         if record["body"]["marker"] is None:
             return "absent" if same and not change_seen else "unknown"
-        ours = _digest(record["body"]["operation"])
-        if any(ours in values for values in now.shown["values"].values()):
+        ours, markers = record["body"]["operation"], now.shown["markers"]
+        if ours in markers.values():
             return "present"
         if ours in now.shown["queued"]:  # it arrived, and has no number yet by which to wait
             return "unknown"
         if change_seen and same:  # it was answered, and its run is in no list yet
             return "unknown"
-        new = [run for run in now.shown["values"] if int(run) > last]
-        return "absent" if all(now.shown["values"][run] for run in new) else "unknown"
-
-    def operated_at(self, snapshot: Snapshot) -> None:
-        """Return None: nothing depends on it here."""
+        new = [marker for run, marker in markers.items() if int(run) > last]
+        return "unknown" if None in new else "absent"
 
     def release(self, snapshot: Snapshot) -> None:
         """Return None: a pipeline has no release."""

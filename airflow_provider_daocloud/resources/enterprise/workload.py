@@ -27,6 +27,7 @@ from airflow_provider_daocloud.core.polling.hinted import Hinted
 from airflow_provider_daocloud.core.polling.poller import Strategy
 from airflow_provider_daocloud.core.submission.evidence import Snapshot, Verdict
 from airflow_provider_daocloud.core.waiting.wait import Observation, WaitState
+from airflow_provider_daocloud.resources.enterprise.evidence import MarkedEvidence
 from airflow_provider_daocloud.resources.enterprise.rollout import is_noticed, rollout_status
 from airflow_provider_daocloud.resources.registry import Resource, register
 
@@ -168,7 +169,7 @@ class WorkloadWait:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkloadEvidence:
+class WorkloadEvidence(MarkedEvidence):
     """What a workload shows of a change: the operation, in an annotation; else its number of pods.
 
     :param ref: the workload.
@@ -203,18 +204,6 @@ class WorkloadEvidence:
             "release": before or release_text(self.images, seen) or None,
         }
 
-    def is_busy(self, seen: Workload) -> bool:  # noqa: ARG002 - it never is
-        """Return False: Kubernetes takes a change at any time, and the newest wins."""
-        return False
-
-    def can_match(self, record: Mapping[str, Any]) -> bool:  # noqa: ARG002 - see `receipt_shown`
-        """Return False: what shows a change is its operation alone."""
-        return False
-
-    def matches(self, record: Mapping[str, Any], seen: Workload) -> bool:  # noqa: ARG002
-        """Return False: see `can_match`."""
-        return False
-
     def verdict(
         self,
         record: Mapping[str, Any],
@@ -234,9 +223,6 @@ class WorkloadEvidence:
         newest = before.shown["operations"][:1]
         still_there = not newest or newest[0] in now.shown["operations"]
         return "absent" if still_there else "unknown"
-
-    def operated_at(self, snapshot: Snapshot) -> None:
-        """Return None: nothing depends on it here."""
 
     def release(self, snapshot: Snapshot) -> str | None:
         """Return the images that ran before, of the containers that the change is about."""
