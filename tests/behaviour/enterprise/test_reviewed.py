@@ -11,9 +11,14 @@ from airflow_provider_daocloud.api.enterprise.pipelines import (
     Pipeline,
     PipelineRef,
     PipelineRun,
+    start_run,
     starts_runs,
 )
-from airflow_provider_daocloud.api.enterprise.workloads import Workload
+from airflow_provider_daocloud.api.enterprise.workloads import (
+    Workload,
+    WorkloadRef,
+    patch_workload,
+)
 from airflow_provider_daocloud.api.errors import InputError
 from airflow_provider_daocloud.core.submission.evidence import Snapshot
 from airflow_provider_daocloud.hooks.enterprise import DaoCloudEnterpriseHook
@@ -177,6 +182,37 @@ def test_a_run_without_a_number_is_not_started_again() -> None:
     )
     assert verdict == "unknown"
     assert evidence.receipt_shown(request.record(), seen) is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "verdict"),
+    [
+        (None, "unknown"),
+        ([], "absent"),
+        ([{"name": "AIRFLOW_RUN", "value": "theirs"}], "absent"),
+        ([{"name": "AIRFLOW_RUN", "value": "ours"}], "present"),
+    ],
+)
+def test_a_run_that_shows_no_parameters_may_be_ours(parameters: Any, verdict: str) -> None:
+    """Older versions show none: then nobody can deny it."""
+    ref = PipelineRef("1", "build")
+    evidence = PipelineEvidence(ref)
+    declared = Pipeline.parse({"name": "build", "parameters": [{"name": "AIRFLOW_RUN"}]})
+    request = request_run(ref, {}, operation="ours", pipeline=declared)
+    before = Snapshot(evidence.snapshot(((), ())))
+    seen = evidence.request().parse({"items": [{"runId": "1", "parameters": parameters}]})
+    now = Snapshot(evidence.snapshot(seen))
+    record = request.record()
+    assert evidence.verdict(record, before, now, change_seen=True, trust_any=False) == verdict
+
+
+def test_what_is_sent_is_not_shown() -> None:
+    """A patch has environments in it, and a run's parameters may be passwords."""
+    ref = WorkloadRef("staging", "shop", "deployment", "web")
+    patch = patch_workload(ref, {"spec": {"env": "hush-hush"}})
+    started = start_run(PipelineRef("1", "build"), {"KEY": "hush-hush"})
+    assert "hush" in str((patch.body, started.body))
+    assert "hush" not in f"{patch!r} {patch} {started!r} {started}"
 
 
 # --- retries without a journal -------------------------------------------------------------------
