@@ -110,7 +110,10 @@ def pipelines(args: argparse.Namespace, hook: DaoCloudEnterpriseHook) -> Rows:
 
 def pipeline(args: argparse.Namespace, hook: DaoCloudEnterpriseHook) -> Rows:
     """Show the parameters of a pipeline: ``GET …/pipelines/{name}``."""
-    return [asdict(one) for one in hook.get_pipeline(_pipeline(args, hook)).parameters]
+    return [
+        asdict(one) | ({"default": "***"} if one.type == "PASSWORD" else {})
+        for one in hook.get_pipeline(_pipeline(args, hook)).parameters
+    ]
 
 
 def runs(args: argparse.Namespace, hook: DaoCloudEnterpriseHook) -> Rows:

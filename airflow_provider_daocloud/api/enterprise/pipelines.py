@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
@@ -160,7 +160,8 @@ class PipelineRun(Model):
     run_id: str
     state: RunState = RunState.UNKNOWN
     state_text: str = ""
-    parameters: Mapping[str, str] | None = None
+    # Not shown: a value may be secret.
+    parameters: Mapping[str, str] | None = field(default=None, repr=False)
     started_by: str | None = None
     branch: str | None = None
     commit: str | None = None

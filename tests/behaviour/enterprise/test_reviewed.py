@@ -213,6 +213,8 @@ def test_what_is_sent_is_not_shown() -> None:
     started = start_run(PipelineRef("1", "build"), {"KEY": "hush-hush"})
     assert "hush" in str((patch.body, started.body))
     assert "hush" not in f"{patch!r} {patch} {started!r} {started}"
+    shown = [{"name": "KEY", "value": "hush-hush"}]
+    assert "hush" not in repr(PipelineRun.parse({"runId": "1", "parameters": shown}))
 
 
 # --- retries without a journal -------------------------------------------------------------------

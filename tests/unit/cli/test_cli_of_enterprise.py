@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_daocloud import cli
 from airflow_provider_daocloud.sandbox.enterprise.images import ImagePlan
-from airflow_provider_daocloud.sandbox.enterprise.pipelines import Stage
+from airflow_provider_daocloud.sandbox.enterprise.pipelines import Parameter, Stage
 from airflow_provider_daocloud.sandbox.enterprise.server import EnterpriseSandbox
 from tests.unit.cli.test_cli import LINE, Ended, Run
 
@@ -159,6 +159,14 @@ def test_run_a_pipeline_and_wait(run: Run, dce: EnterpriseSandbox) -> None:
     assert found.runs[0].parameters["TAG"] == "2.0"
     lines = rows(run("run-log", "build-web", "1", *SHOP, *JSON))
     assert "compiling" in str(lines)
+
+
+def test_the_default_of_a_password_is_not_shown(run: Run, dce: EnterpriseSandbox) -> None:
+    key = Parameter("KEY", "hush-hush", type="PASSWORD")
+    dce.world.pipelines.add(1, "secret", parameters=[key])
+    ended = run("pipeline", "secret", *SHOP, *JSON)
+    assert (ended.code, "hush" in ended.out) == (0, False)
+    assert "KEY" in ended.out
 
 
 @pytest.mark.parametrize(("answer", "code"), [("run-approve", 0), ("run-abort", 1)])
